@@ -1,0 +1,21 @@
+"""Every error that a user can meet, as one sentence that says what to do."""
+
+
+class SempicError(Exception):
+    """Base of all errors that Sempic raises on purpose."""
+
+
+class InputError(SempicError):
+    """The picture, label map or setting handed in cannot be used."""
+
+
+class StreamError(SempicError):
+    """The stream is not one of ours, damaged, truncated or asks for too much."""
+
+
+class ModelError(SempicError):
+    """A model is missing, unknown or not the one the stream was made with."""
+
+
+class BudgetError(SempicError):
+    """The asked size lies below the smallest stream that the codec can write."""

@@ -1,0 +1,100 @@
+"""Sempic: semantic image compression. `encode` a picture, `decode` a stream, `inspect` what is in it."""
+
+from __future__ import annotations
+
+import math
+from importlib.metadata import version
+from typing import Any
+
+from sempic import codecs, container, rate
+from sempic.codecs.base import Decoded, Info, Part, to_rgb
+from sempic.errors import BudgetError, InputError, ModelError, SempicError, StreamError
+
+__version__ = version("sempic")
+
+__all__ = [
+    "BudgetError",
+    "Decoded",
+    "Info",
+    "InputError",
+    "ModelError",
+    "Part",
+    "SempicError",
+    "StreamError",
+    "decode",
+    "encode",
+    "inspect",
+]
+
+
+def encode(
+    image: Any,
+    codec: str = "sqgan",
+    *,
+    quality: float | None = None,
+    bpp: float | None = None,
+    bytes: int | None = None,
+    **settings: Any,
+) -> bytes:
+    """Return a picture as a stream.
+
+    `image` is a PIL image or an array, H×W×3 uint8 or whatever else `sempic.codecs.base.to_rgb` takes. At most one of
+    three says how big the stream gets: `quality` from 0 to 100 (50 if none is given), or a size that it comes near to
+    and never exceeds, as `bpp` (8 · bytes / (width · height), everything counted) or as `bytes`. The settings
+    are those of the codec's `Settings` class.
+
+    Raises `InputError` for a picture, codec or setting that cannot be used, `BudgetError` for a size that is too small
+    for the picture, `ModelError` when a model is missing.
+    """
+    if sum(given is not None for given in (quality, bpp, bytes)) > 1:
+        raise InputError("Give only one of quality, bpp and bytes.")
+    chosen = codecs.codec(codec)
+    options = chosen.settings(**settings)
+    pixels = to_rgb(image)
+    height, width, _ = pixels.shape
+    if bpp is not None:
+        if not 0 < bpp < math.inf:
+            raise InputError(f"The size is {bpp} bpp; it must be a number above 0.")
+        bytes = math.floor(bpp * height * width / 8)
+    writer = chosen.analyse(pixels, options)
+    if bytes is not None:
+        return rate.fit(writer, bytes)
+    return writer.write(writer.step_of(50 if quality is None else quality))
+
+
+def decode(data: bytes) -> Decoded:
+    """Return the picture in a stream, at its original size.
+
+    A stream that is cut off or damaged after its first section decodes to what is left, with a warning. Raises
+    `StreamError` when nothing is left or the data is no stream, `ModelError` when the stream's model is not here.
+    """
+    stream = container.read(data)
+    return codecs.codec_by_id(stream.header.codec).decode(stream)
+
+
+def inspect(data: bytes) -> Info:
+    """Return what is in a stream and what each of its bytes is spent on; raises the errors of `decode`."""
+    stream = container.read(data)
+    header = stream.header
+    codec = codecs.codec_by_id(header.codec)
+    spent = {"header": 0, "framing": 0, "lost": 0, "payload": 0}
+    for span in container.layout(data):
+        spent[span.name] += span.length
+    parts = [
+        Part("header", spent["header"], "magic, version, codec, size, model"),
+        Part("framing", spent["framing"], "type, length and check of each section"),
+        *codec.describe(stream),
+    ]
+    if spent["lost"]:
+        parts.append(Part("lost", spent["lost"], "cut off or damaged"))
+    return Info(
+        codec=codec.name,
+        model=codec.model(header),
+        width=header.width,
+        height=header.height,
+        bytes=len(data),
+        bpp=8 * len(data) / (header.width * header.height),
+        parts=tuple(parts),
+        warnings=stream.warnings,
+        detail=codec.detail(stream),
+    )

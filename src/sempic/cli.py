@@ -1,0 +1,413 @@
+"""The command `sempic`: files in, files out, and one sentence when something is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sempic.errors import InputError, SempicError
+from sempic.taxonomy import CAMVID11, VOID
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL import Image
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+Force = Annotated[bool, typer.Option("--force", "-f", help="Replace an output file that exists.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
+Stream = Annotated[str, typer.Argument(metavar="IN.smp", help="The stream; - reads standard input.")]
+
+_CAMVID_VOID = 11  # how CamVid's own label pictures write void
+_INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends in one sentence on standard error, never in a traceback."""
+    try:
+        code = app(standalone_mode=False)
+        sys.stdout.flush()
+    except (KeyboardInterrupt, typer.Abort):
+        code = _INTERRUPTED
+    except Exception as error:
+        sentence, code = _explain(error)
+        if sentence is None:
+            raise
+        _say(sentence)
+        _drop_output()
+    if code == _INTERRUPTED:
+        _say("Interrupted.")
+    sys.exit(code)
+
+
+def _explain(error: Exception) -> tuple[str | None, int]:
+    """What to tell the user about an error, and the exit code; no sentence for a mistake of our own."""
+    if isinstance(error, SempicError):
+        return str(error), 1
+    if isinstance(error, MemoryError):
+        return "There is not enough memory for this picture.", 1
+    if isinstance(error, OSError):
+        about = f"'{error.filename}': " if error.filename else ""
+        return f"{about}{error.strerror or error}.", 1
+    # The usage errors of click, of which some releases of typer bring a private copy: known by what they can do.
+    if hasattr(error, "format_message"):
+        return str(error.format_message()), 2
+    return None, 1
+
+
+def _drop_output() -> None:
+    """Forget what standard output did not take, or Python complains of it once more while it ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _say(sentence: str) -> None:
+    print("sempic:", " ".join(sentence.split()), file=sys.stderr)
+
+
+# -- commands ---------------------------------------------------------------------------------------------------------
+
+
+@app.callback(invoke_without_command=True)
+def _sempic(
+    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
+) -> None:
+    """Semantic image compression: pictures as files of a few hundred bytes that keep what the picture means."""
+    if version:
+        from importlib.metadata import version as version_of
+
+        print("sempic", version_of("sempic"))
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+@app.command()
+def encode(
+    source: Annotated[str, typer.Argument(metavar="IN", help="The picture; - reads standard input.")],
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="OUT.smp", help="IN.smp if left out; - is standard output.")
+    ] = None,
+    codec: Annotated[str, typer.Option(help="sqgan or hevc.")] = "sqgan",
+    quality: Annotated[float | None, typer.Option(metavar="Q", help="From 0 to 100; 50 if no size is given.")] = None,
+    bpp: Annotated[float | None, typer.Option(metavar="X", help="At most so many bits a pixel.")] = None,
+    size: Annotated[int | None, typer.Option("--bytes", metavar="N", help="At most so many bytes.")] = None,
+    keep: Annotated[
+        str | None,
+        typer.Option(metavar="CLASS=W,...", help="Spend more (towards 1) or less (towards 0) on a class."),
+    ] = None,
+    segmap: Annotated[
+        Path | None, typer.Option(metavar="PNG", help="Class ids as a palette or grey PNG of the picture's size.")
+    ] = None,
+    segmenter: Annotated[Path | None, typer.Option(metavar="ONNX", help="Your own segmentation network.")] = None,
+    map: Annotated[
+        str | None,
+        typer.Option(
+            metavar="METHOD",
+            help="How sqgan sends the segmap: full, half, quarter (the default) or eighth size, or tokens.",
+        ),
+    ] = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a picture as a stream.
+
+    \b
+    Examples:
+      sempic encode street.jpg
+      sempic encode street.jpg -o small.smp --bytes 600
+      sempic encode street.jpg --keep "pedestrian=1,sky=0" --bpp 0.03 --force
+      sempic encode street.jpg --codec hevc --quality 20 -o street-hevc.smp
+      cat street.jpg | sempic encode - > street.smp
+    """
+    if sum(given is not None for given in (quality, bpp, size)) > 1:
+        raise typer.BadParameter("Give only one of --quality, --bpp and --bytes.")
+    target = _output(source, output, ".smp", force)
+    picture = _picture(source)
+    settings: dict[str, Any] = {"keep": keep, "segmenter": segmenter and str(segmenter), "map": map}
+    if segmap is not None:
+        settings["segmap"] = _label_picture(segmap)
+
+    import sempic
+
+    start = time.perf_counter()
+    given = {name: value for name, value in settings.items() if value is not None}
+    data = sempic.encode(picture, codec, quality=quality, bpp=bpp, bytes=size, **given)
+    seconds = time.perf_counter() - start
+    _write(target, data, force)
+    width, height = picture.size
+    bits = 8 * len(data) / (width * height)
+    report = {"output": target, "codec": codec, "width": width, "height": height, "bytes": len(data), "bpp": bits}
+    text = f"{target}: {len(data)} bytes, {bits:.4f} bpp ({codec}, {width} × {height}) in {seconds:.2f} s"
+    _report(report | {"seconds": round(seconds, 3)}, text, as_json, target)
+
+
+@app.command()
+def decode(
+    source: Stream,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="OUT.png", help="IN.png if left out; - is standard output.")
+    ] = None,
+    segmap_out: Annotated[
+        Path | None, typer.Option(metavar="PNG", help="Also write the segmap, as a palette PNG of class ids.")
+    ] = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write the picture in a stream.
+
+    What is missing or damaged in the stream is told on standard error; the picture shows what is left.
+
+    \b
+    Examples:
+      sempic decode street.smp -o decoded.png
+      sempic decode street.smp -o decoded.png --segmap-out classes.png
+    """
+    target = _output(source, output, ".png", force)
+    if segmap_out is not None:
+        _output(source, str(segmap_out), ".png", force)
+        if Path(target).resolve() == segmap_out.resolve():
+            raise typer.BadParameter("The picture and the segmap need two names.")
+    data = _read(source)
+
+    from PIL import Image
+
+    import sempic
+
+    suffix = ".png" if target == "-" else Path(target).suffix.lower()
+    form = Image.registered_extensions().get(suffix)
+    if form not in Image.SAVE:
+        raise InputError(f"'{target}' has no suffix of a picture format that can be written, such as .png.")
+    start = time.perf_counter()
+    decoded = sempic.decode(data)
+    seconds = time.perf_counter() - start
+    if segmap_out is not None:
+        if decoded.segmap is None:
+            raise InputError("The stream carries no segmap; leave --segmap-out away.")
+        _write(str(segmap_out), _saved(_palette_picture(decoded.segmap), "PNG"), force)
+    picture = Image.fromarray(decoded.image)
+    _write(target, _saved(picture, form), force)
+    for sentence in decoded.warnings:
+        _say(f"warning: {sentence}")
+    report = {"output": target, "width": picture.width, "height": picture.height, "seconds": round(seconds, 3)}
+    text = f"{target}: {picture.width} × {picture.height} in {seconds:.2f} s"
+    _report(report | {"warnings": list(decoded.warnings)}, text, as_json, target)
+
+
+@app.command()
+def inspect(source: Stream, as_json: AsJson = False) -> None:
+    """Show what every byte of a stream is spent on.
+
+    \b
+    Examples:
+      sempic inspect street.smp
+      sempic inspect street.smp --json
+    """
+    data = _read(source)
+
+    import sempic
+
+    info = sempic.inspect(data)
+    if as_json:
+        print(json.dumps(info.to_json(), indent=2))
+        return
+    made = f"{info.codec} {info.model}".strip()
+    rows = [(part.name, str(part.bytes), f"{100 * part.bytes / info.bytes:.1f} %", part.detail) for part in info.parts]
+    rows.append(("total", str(info.bytes), "100.0 %", f"{info.bpp:.4f} bpp"))
+    _table(f"{made}, {info.width} × {info.height}", ("part", "bytes", "share", ""), rows)
+    for name, value in info.detail.items():
+        print(f"{name}: {value}")
+    for sentence in info.warnings:
+        _say(f"warning: {sentence}")
+
+
+@app.command()
+def models(as_json: AsJson = False) -> None:
+    """List the models that come with Sempic.
+
+    \b
+    Examples:
+      sempic models
+      sempic models --json
+    """
+    from sempic import runtime
+
+    found = [
+        {
+            "name": model.card.name,
+            "kind": model.card.kind,
+            "parameters": model.card.parameters,
+            "bytes": model.bytes,
+            "fingerprint": f"{model.card.fingerprint:04x}",
+            "summary": model.card.summary,
+        }
+        for model in runtime.models()
+    ]
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    rows = [tuple(f"{v:,}" if isinstance(v, int) else str(v) for v in list(model.values())[:-1]) for model in found]
+    _table("models", ("name", "kind", "parameters", "bytes", "fingerprint"), rows)
+    for model in found:
+        print(f"{model['name']}: {model['summary']}")
+
+
+@app.command()
+def demo(
+    image: Annotated[str | None, typer.Argument(metavar="IMAGE", help="A scene is drawn if left out.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where demo.png goes.")] = Path(
+        "demo-out"
+    ),
+    sizes: Annotated[
+        list[int] | None, typer.Option("--bytes", metavar="N", help="At most so many bytes; may be given again.")
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Which scene to draw.")] = 0,
+) -> None:
+    """Encode and decode a picture beside HEVC at the same size, and write one PNG that shows all of it.
+
+    The files of an earlier demo in the same folder are replaced.
+
+    \b
+    Examples:
+      sempic demo
+      sempic demo street.jpg --bytes 600 --bytes 1500
+    """
+    import numpy as np
+    from PIL import Image
+
+    from sempic import demo as shown
+    from sempic import scene
+
+    picture = np.asarray(_picture(image).convert("RGB")) if image else scene.draw(seed).image
+    rows, sheet, streams = shown.run(picture, sizes or [])
+    output.mkdir(parents=True, exist_ok=True)
+    files = {"demo.png": _saved(sheet, "PNG"), **streams}
+    if image is None:
+        files["scene.png"] = _saved(Image.fromarray(picture), "PNG")
+    for name, data in files.items():
+        _write(str(output / name), data, force=True)
+    _table(f"{picture.shape[1]} × {picture.shape[0]}", shown.COLUMNS, rows)
+    print("wrote", ", ".join(str(output / name) for name in files))
+
+
+# -- files ------------------------------------------------------------------------------------------------------------
+
+
+def _read(source: str) -> bytes:
+    return sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
+
+
+def _picture(source: str) -> Image.Image:
+    """The picture in a file, upright."""
+    from PIL import Image, ImageOps
+
+    data = BytesIO(_read(source))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            picture = Image.open(data)
+            picture.load()
+            return ImageOps.exif_transpose(picture)
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+            raise InputError(f"The picture '{source}' is too large; 8192 × 8192 pixels are the limit.") from None
+        except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow raises for a broken file
+            raise InputError(f"'{source}' is not a picture that can be read.") from error
+
+
+def _label_picture(path: Path) -> NDArray[np.uint8]:
+    """The class ids in a label picture, void as `VOID`."""
+    import numpy as np
+
+    picture = _picture(str(path))
+    if picture.mode not in ("L", "P"):
+        raise InputError(f"'{path}' is not a palette or grey picture of class ids, but of mode {picture.mode}.")
+    segmap = np.array(picture, np.uint8)
+    segmap[segmap == _CAMVID_VOID] = VOID
+    return segmap
+
+
+def _palette_picture(segmap: NDArray[np.uint8]) -> Image.Image:
+    """A picture whose pixel values are class ids and whose palette shows the classes' colours."""
+    import numpy as np
+    from PIL import Image
+
+    picture = Image.frombytes("P", (segmap.shape[1], segmap.shape[0]), segmap.tobytes())
+    picture.putpalette(CAMVID11.colourise(np.arange(256, dtype=np.uint8)[None]).tobytes())
+    return picture
+
+
+def _output(source: str, output: str | None, suffix: str, force: bool) -> str:
+    """The name to write to; asked for before the work, so that a name that is taken costs no time."""
+    if output is None:
+        output = "-" if source == "-" else str(Path(source).with_suffix(suffix))
+    if output != "-":
+        path = Path(output)
+        if path.is_dir():
+            raise InputError(f"The output '{output}' is a folder; name a file.")
+        if not path.parent.is_dir():
+            raise InputError(f"The folder '{path.parent}' does not exist.")
+        if path.is_file() and not force:
+            raise InputError(f"'{output}' exists; give another name with -o, or --force to replace it.")
+    return output
+
+
+def _saved(picture: Image.Image, form: str) -> bytes:
+    out = BytesIO()
+    picture.save(out, form)
+    return out.getvalue()
+
+
+def _write(target: str, data: bytes, force: bool) -> None:
+    """Write a file that appears under its name only when it is whole."""
+    if target == "-":
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
+    path = Path(target).resolve()  # so that a link goes on pointing to the file
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        if path.exists() and not path.is_file():  # a device or pipe, which must not be replaced by a file
+            path.write_bytes(data)
+            return
+        with part.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        _output(target, target, "", force)  # it may have come into being meanwhile
+        part.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, target) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _report(values: dict[str, Any], text: str, as_json: bool, target: str) -> None:
+    """Print what was done, away from the data if that goes to standard output."""
+    print(json.dumps(values) if as_json else text, file=sys.stderr if target == "-" else sys.stdout)
+
+
+def _table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for place, name in enumerate(columns):
+        numbers = all(row[place][:1].isdigit() for row in rows)
+        last = place == len(columns) - 1  # the one that may be long
+        table.add_column(name, justify="right" if numbers else "left", overflow="fold", no_wrap=not last)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)

@@ -1,0 +1,34 @@
+"""The codecs by name and by id. A codec's module is imported when it is first asked for, so that importing Sempic stays
+fast and one codec's dependencies are no burden to users of another."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+
+from sempic.codecs.base import Codec
+from sempic.errors import InputError, StreamError
+
+CODECS = {
+    "sqgan": (1, "sempic.codecs.sqgan", "SqGan"),
+    "hevc": (32, "sempic.codecs.classic", "Hevc"),
+}
+"""Name → id (the one that the class declares), module and class."""
+
+
+@cache
+def codec(name: str) -> Codec:
+    """Return the codec of this name, the same one each time; raise `InputError` that lists the known names."""
+    if name not in CODECS:
+        raise InputError(f"'{name}' is not a codec; known are {', '.join(CODECS)}.")
+    _, module, class_name = CODECS[name]
+    made: Codec = getattr(import_module(module), class_name)()
+    return made
+
+
+def codec_by_id(id: int) -> Codec:
+    """Return the codec that writes this id into its streams; raise `StreamError` if this release has none."""
+    for name, (declared, _, _) in CODECS.items():
+        if declared == id:
+            return codec(name)
+    raise StreamError(f"The stream was written by codec {id}, which this release does not have.")

@@ -1,0 +1,378 @@
+"""SQ-GAN: a map of the scene and the most relevant tokens of the picture; a GAN draws the rest.
+
+After Pezone, Barbarossa and Caire, "SQ-GAN: Semantic Image Communications Using Masked Vector Quantization" (2025).
+
+    picture ─ segmenter ─ segmap ─ shrink ─┬─ segmap coder ──────────────▷ section 1: the map
+       └───────────────── encoder ◁────────┤
+                             └─ relevance ─ top-k ─ nearest code ─ grid coder ▷ sections 2…: tokens in bands
+    sections ─ map, codes, mask ─ decoder network ─ picture
+
+The map may also travel as masked tokens of its own (`map="tokens"`, as in the paper). Networks decide what is sent and
+draw pictures; what the entropy coder sees are integers under integer models only, so every machine reads the same
+tokens. `docs/format.md` has the sections byte by byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sempic import container, runtime
+from sempic.codecs.base import Codec, Decoded, Part, Writer
+from sempic.coding import grid
+from sempic.coding import segmap as segmap_coder
+from sempic.coding.resample import enlarge, shrink
+from sempic.container import Header, Section, Stream
+from sempic.errors import InputError, ModelError, StreamError
+from sempic.segment import check_segmap, segment
+from sempic.taxonomy import TAXONOMIES, VOID, Taxonomy
+
+MODEL = "sqgan-camvid11"
+CELL = 16
+"""A token stands for 16×16 pixels, a cell of the networks' map for 4×4."""
+WINDOW = 8
+"""The decoder networks see grids whose sides are multiples of this."""
+MAX_STEPS = 1024
+TOKENS_A_BAND, MAX_BANDS = 256, 8
+UNKNOWN_CLASS = 255
+
+Array = NDArray[Any]
+
+
+class SectionType(IntEnum):
+    """The types of this codec's sections."""
+
+    MAP = 1
+    MAP_TOKENS = 2
+    BAND = 3
+
+
+MAP_FACTORS = {"full": 1, "half": 2, "quarter": 4, "eighth": 8}
+"""How much smaller than the picture a losslessly coded map is, by the name of the setting."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to encode a picture with SQ-GAN.
+
+    keep: weights of classes from 0 to 1, as "pedestrian=1,sky=0" or a mapping; tokens on classes above 0.5 (where the
+        unnamed ones stand) are sent earlier, those below later: 1 before and 0 after everything unnamed.
+    segmap: a segmap (uint8 H×W) that takes the place of the segmenter's.
+    segmenter: an ONNX file that takes the place of the built-in segmenter.
+    map: how the map travels: "full", "half", "quarter" or "eighth" size, coded losslessly, or "tokens".
+    map_kept: with map="tokens", the share of the map's tokens that are sent, 0 to 1.
+    denoise: how readily specks that cost more bits than they carry are dropped from the map; 0 keeps them all.
+    """
+
+    keep: str | Mapping[str, float] = ""
+    segmap: Array | None = None
+    segmenter: str | Path | None = None
+    map: str = "quarter"
+    map_kept: float = 0.7
+    denoise: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.map not in (*MAP_FACTORS, "tokens"):
+            raise InputError(f"The map can travel as {', '.join(MAP_FACTORS)} or tokens, not as '{self.map}'.")
+        if not 0 <= self.map_kept <= 1:
+            raise InputError(f"The kept share of the map's tokens is {self.map_kept}; it must be from 0 to 1.")
+        if not self.denoise >= 0:
+            raise InputError(f"The strength of denoising is {self.denoise}; it must be 0 or more.")
+
+
+@dataclass(frozen=True)
+class _Map:
+    """The map as both sides have it: `small` as it travelled (and its factor), and as the networks take it."""
+
+    small: Array
+    factor: int
+
+    def quarter(self, rows: int, columns: int) -> Array:
+        """Return the map of 4×4 cells for a grid of rows×columns tokens, edges repeated beyond the picture."""
+        if self.factor <= 4:
+            cells = shrink(self.small, 4 // self.factor)
+        else:
+            cells = self.small.repeat(self.factor // 4, 0).repeat(self.factor // 4, 1)
+        cells = cells[: 4 * rows, : 4 * columns]
+        missing = (0, 4 * rows - cells.shape[0]), (0, 4 * columns - cells.shape[1])
+        return np.pad(cells, missing, mode="edge")
+
+
+class SqGan(Codec):
+    """Masked vector quantisation with a map-conditioned GAN decoder."""
+
+    name = "sqgan"
+    id = 1
+    Settings = Settings
+
+    def analyse(self, image: NDArray[np.uint8], settings: Any) -> Writer:
+        """Segment the picture, run the encoder and rank its tokens."""
+        weights = _Weights(runtime.model(MODEL))
+        keep = _keep_bias(settings.keep, weights.taxonomy)
+        if settings.segmap is not None:
+            full = check_segmap(settings.segmap, image, weights.taxonomy)
+        else:
+            full = segment(image, weights.taxonomy, Path(settings.segmenter) if settings.segmenter else None)
+        rows, columns = _grid_size(*image.shape[:2])
+        if settings.map == "tokens":
+            section, sent_map = _encode_map_tokens(weights, shrink(full, 4), rows, columns, settings.map_kept)
+        else:
+            factor = MAP_FACTORS[settings.map]
+            tables = weights.map_tables(factor)
+            small = segmap_coder.denoise(shrink(full, factor), tables, settings.denoise)
+            section = Section(SectionType.MAP, bytes((factor,)) + segmap_coder.encode(small, tables))
+            sent_map = _Map(small, factor)
+        quarter = sent_map.quarter(rows, columns)
+        padded = np.pad(
+            image, ((0, rows * CELL - image.shape[0]), (0, columns * CELL - image.shape[1]), (0, 0)), "edge"
+        )
+        vectors, relevance = weights.model.network("encoder").run(
+            image=padded.transpose(2, 0, 1)[None].astype(np.float32) / 255, segmap=weights.one_hot(quarter)
+        )
+        shares = weights.one_hot(quarter)[0].reshape(-1, rows, 4, columns, 4).mean((2, 4))
+        ranked = relevance[0, 0] + np.tensordot(keep, shares, 1)
+        header = Header(self.id, image.shape[1], image.shape[0], weights.model.card.fingerprint)
+        tokens = _nearest(vectors[0], weights.codebook("image"))
+        classes = shrink(quarter, 4)
+        if section.type == SectionType.MAP_TOKENS:  # a network drew that map, so nothing may be coded under it
+            classes = np.full_like(classes, UNKNOWN_CLASS)
+        return _SqGanWriter(header, section, tokens, ranked, classes, weights.grid_tables("image"))
+
+    def decode(self, stream: Stream) -> Decoded:
+        """Read the map and all whole bands, and let the network draw the picture."""
+        parsed = _Parsed(stream)
+        weights, height, width = parsed.weights, stream.header.height, stream.header.width
+        rows, columns = parsed.sent.shape
+        codes = weights.codebook("image")[parsed.tokens].transpose(2, 0, 1) * parsed.sent
+        padded_codes, padded_sent, padded_map = _whole_windows(codes, parsed.sent, parsed.map.quarter(rows, columns))
+        (picture,) = weights.model.network("decoder").run(
+            codes=padded_codes, kept=padded_sent, segmap=weights.one_hot(padded_map)
+        )
+        pixels = (picture[0, :, :height, :width].clip(0, 1) * 255 + 0.5).astype(np.uint8)
+        segmap = enlarge(parsed.map.small, parsed.map.factor, height, width)
+        return Decoded(np.ascontiguousarray(pixels.transpose(1, 2, 0)), segmap, (*stream.warnings, *parsed.warnings))
+
+    def describe(self, stream: Stream) -> list[Part]:
+        """Name what each section holds."""
+        parsed = _Parsed(stream)
+        first, *bands = stream.sections
+        how = "tokens" if first.type == SectionType.MAP_TOKENS else "lossless"
+        shape = "×".join(map(str, parsed.map.small.shape[::-1]))
+        parts = [Part("map", len(first.payload), f"{how}, {shape} cells of {parsed.map.factor}×{parsed.map.factor}")]
+        for number, (band, count) in enumerate(zip(bands, parsed.band_counts, strict=False), 1):
+            parts.append(Part(f"tokens, band {number}", len(band.payload), f"{count} of {parsed.sent.size} positions"))
+        if unused := sum(len(band.payload) for band in bands[len(parsed.band_counts) :]):
+            parts.append(Part("unused", unused, "sections that cannot be decoded"))
+        return parts
+
+    def model(self, header: Header) -> str:
+        """Return the name of the model that the stream needs."""
+        return runtime.model_by_fingerprint("sqgan", header.fingerprint).card.name
+
+    def detail(self, stream: Stream) -> dict[str, Any]:
+        """Say how many tokens were sent, and how the map travelled."""
+        parsed = _Parsed(stream)
+        sent = int(parsed.sent.sum())
+        is_lossless = stream.sections[0].type == SectionType.MAP
+        travelled = next(k for k, v in MAP_FACTORS.items() if v == parsed.map.factor) if is_lossless else "tokens"
+        return {
+            "map": travelled,
+            "tokens": sent,
+            "positions": parsed.sent.size,
+            "kept": round(sent / parsed.sent.size, 4),
+        }
+
+
+def sent_mask(data: bytes) -> NDArray[np.bool_]:
+    """Return which tokens of a stream were sent, one bool for each 16×16 cell of the picture."""
+    return _Parsed(container.read(data)).sent
+
+
+class _SqGanWriter(Writer):
+    """Steps are numbers of tokens: none at the first step, all at the last."""
+
+    def __init__(
+        self, header: Header, first: Section, tokens: Array, relevance: Array, classes: Array, tables: grid.GridTables
+    ) -> None:
+        self.header, self.first, self.tokens, self.classes, self.tables = header, first, tokens, classes, tables
+        self.pixels = header.width * header.height
+        self.steps = min(tokens.size, MAX_STEPS) + 1
+        self.rank = np.empty(tokens.size, np.int64)
+        self.rank[np.argsort(-relevance, axis=None, kind="stable")] = np.arange(tokens.size)
+        self.rank = self.rank.reshape(tokens.shape)
+
+    def write(self, step: int) -> bytes:
+        """Return the stream that sends the step's share of the tokens, the most relevant ones."""
+        count = step * self.tokens.size // (self.steps - 1)
+        bands = min(MAX_BANDS, -(-count // TOKENS_A_BAND))
+        # The first byte of the first section also says how many bands follow, so that a cut stream is known as one.
+        sections = [Section(self.first.type, bytes((self.first.payload[0] | bands << 4,)) + self.first.payload[1:])]
+        for band in range(bands):
+            begin, end = count * band // bands, count * (band + 1) // bands
+            sent, chosen = self.rank < begin, (self.rank >= begin) & (self.rank < end)
+            payload = grid.encode_band(self.tokens, chosen, sent, self.classes, self.tables)
+            sections.append(Section(SectionType.BAND, payload))
+        return container.write(self.header, sections)
+
+
+class _Parsed:
+    """A stream's sections as integers: the map, which tokens were sent, and the tokens."""
+
+    def __init__(self, stream: Stream) -> None:
+        header, (first, *bands) = stream.header, stream.sections
+        self.weights = _Weights(runtime.model_by_fingerprint("sqgan", header.fingerprint))
+        rows, columns = _grid_size(header.height, header.width)
+        if not first.payload:
+            raise StreamError("The stream's map is empty.")
+        promised, how = first.payload[0] >> 4, first.payload[0] & 15
+        classes = np.full((rows, columns), UNKNOWN_CLASS, np.uint8)
+        if first.type == SectionType.MAP and how in MAP_FACTORS.values():
+            size = -(-header.height // how), -(-header.width // how)
+            self.map = _Map(segmap_coder.decode(first.payload[1:], *size, self.weights.map_tables(how)), how)
+            classes = shrink(self.map.quarter(rows, columns), 4)
+        elif first.type == SectionType.MAP_TOKENS:
+            self.map = _decode_map_tokens(self.weights, first.payload[1:], header.height, header.width)
+        else:
+            raise StreamError(f"The stream does not start with a map, but with a section of type {first.type}.")
+        self.sent = np.zeros((rows, columns), np.bool_)
+        self.tokens = np.zeros((rows, columns), np.int32)
+        self.band_counts: list[int] = []
+        self.warnings: list[str] = []
+        for band in bands:
+            try:
+                if band.type != SectionType.BAND:
+                    raise StreamError(f"its type is {band.type}, which this release does not know")
+                chosen, self.tokens = grid.decode_band(
+                    band.payload, self.tokens, self.sent, classes, self.weights.grid_tables("image")
+                )
+            except StreamError as error:
+                self.warnings.append(f"Band {len(self.band_counts) + 1} and all after it cannot be used: {error}.")
+                break
+            self.sent = self.sent | chosen
+            self.band_counts.append(int(chosen.sum()))
+        if len(self.band_counts) < promised and not stream.warnings and not self.warnings:
+            self.warnings.append(f"The stream ends after {len(self.band_counts)} of {promised} bands: it was cut.")
+
+
+class _Weights:
+    """A model's networks, codebooks and coding tables."""
+
+    def __init__(self, model: runtime.Model) -> None:
+        self.model = model
+
+    @cached_property
+    def taxonomy(self) -> Taxonomy:
+        return TAXONOMIES[self.model.card.taxonomy]
+
+    def codebook(self, stream: str) -> Array:
+        """Return the codes (n×D float32) of the "image" or "map" stream."""
+        return self.model.tables[f"{stream}.codebook"].astype(np.float32)
+
+    def grid_tables(self, stream: str) -> grid.GridTables:
+        """Return the coding tables of the "image" or "map" stream."""
+        return grid.GridTables.from_arrays(self._under(f"{stream}.grid."))
+
+    def map_tables(self, factor: int) -> segmap_coder.SegmapTables:
+        """Return the coding tables for maps shrunk by a factor."""
+        return segmap_coder.SegmapTables.from_arrays(self._under(f"segmap{factor}."))
+
+    def one_hot(self, ids: Array) -> Array:
+        """Return h×w ids as 1×classes×h×w float32; void is all zeros."""
+        return (ids == np.arange(len(self.taxonomy))[:, None, None])[None].astype(np.float32)
+
+    def _under(self, prefix: str) -> dict[str, Array]:
+        found = {k.removeprefix(prefix): v for k, v in self.model.tables.items() if k.startswith(prefix)}
+        if not found:
+            raise ModelError(f"The model {self.model.card.name} has no tables '{prefix}'.")
+        return found
+
+
+def _encode_map_tokens(weights: _Weights, quarter: Array, rows: int, columns: int, kept: float) -> tuple[Section, _Map]:
+    """Send the map as its own masked tokens (G_s); return the section, and the map that the decoder will see."""
+    missing = (0, 4 * rows - quarter.shape[0]), (0, 4 * columns - quarter.shape[1])
+    vectors, relevance = weights.model.network("map_encoder").run(
+        segmap=weights.one_hot(np.pad(quarter, missing, mode="edge"))
+    )
+    tokens = _nearest(vectors[0], weights.codebook("map"))
+    order = np.argsort(-relevance[0, 0], axis=None, kind="stable")
+    chosen = np.zeros(tokens.size, np.bool_)
+    chosen[order[: int(kept * tokens.size)]] = True
+    chosen = chosen.reshape(tokens.shape)
+    unknown = np.full(tokens.shape, UNKNOWN_CLASS, np.uint8)
+    payload = grid.encode_band(tokens, chosen, np.zeros_like(chosen), unknown, weights.grid_tables("map"))
+    section = Section(SectionType.MAP_TOKENS, b"\0" + payload)
+    return section, _draw_map(weights, tokens, chosen, *quarter.shape)
+
+
+def _decode_map_tokens(weights: _Weights, payload: bytes, height: int, width: int) -> _Map:
+    rows, columns = _grid_size(height, width)
+    nothing = np.zeros((rows, columns), np.int32)
+    unknown = np.full((rows, columns), UNKNOWN_CLASS, np.uint8)
+    sent, tokens = grid.decode_band(payload, nothing, nothing > 0, unknown, weights.grid_tables("map"))
+    return _draw_map(weights, tokens, sent, -(-height // 4), -(-width // 4))
+
+
+def _draw_map(weights: _Weights, tokens: Array, sent: Array, height: int, width: int) -> _Map:
+    """Run D_s: the map's tokens to ids of height×width cells."""
+    codes = weights.codebook("map")[tokens].transpose(2, 0, 1) * sent
+    padded_codes, padded_sent, _ = _whole_windows(codes, sent, np.zeros((1, 1)))
+    (logits,) = weights.model.network("map_decoder").run(codes=padded_codes, kept=padded_sent)
+    ids = logits[0, :, :height, :width].argmax(0)
+    return _Map(np.where(ids == len(weights.taxonomy), VOID, ids).astype(np.uint8), 4)
+
+
+def _whole_windows(codes: Array, sent: Array, quarter: Array) -> tuple[Array, Array, Array]:
+    """Pad codes (D×h×w), mask (h×w) and map (4h×4w) to whole windows, as the decoder networks take them."""
+    down, right = -sent.shape[0] % WINDOW, -sent.shape[1] % WINDOW
+    return (
+        np.pad(codes, ((0, 0), (0, down), (0, right)))[None].astype(np.float32),
+        np.pad(sent, ((0, down), (0, right)))[None, None].astype(np.float32),
+        np.pad(quarter, ((0, 4 * down), (0, 4 * right)), mode="edge"),
+    )
+
+
+def _nearest(vectors: Array, codebook: Array) -> NDArray[np.int32]:
+    """Return the index of the nearest code for each of D×h×w vectors."""
+    rows = vectors.reshape(len(vectors), -1).T
+    halved = 0.5 * (codebook**2).sum(1)
+    return np.concatenate(
+        [(part @ codebook.T - halved).argmax(1) for part in _chunks(rows)], dtype=np.int32, casting="unsafe"
+    ).reshape(vectors.shape[1:])
+
+
+def _chunks(rows: Array, size: int = 4096) -> Iterator[Array]:
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
+
+
+def _grid_size(height: int, width: int) -> tuple[int, int]:
+    return -(-height // CELL), -(-width // CELL)
+
+
+def _keep_bias(keep: str | Mapping[str, float], taxonomy: Taxonomy) -> NDArray[np.float64]:
+    """Return what to add to the relevance (0 to 1) of each class: from -1 for weight 0 to +1 for weight 1."""
+    if isinstance(keep, str):
+        pairs = [item.partition("=") for item in keep.split(",") if item.strip()]
+        keep = {name: _number(value, name) for name, _, value in pairs}
+    bias = np.zeros(len(taxonomy))
+    for name, weight in keep.items():
+        if not 0 <= weight <= 1:
+            raise InputError(f"The weight of '{name.strip()}' is {weight}; it must be from 0 to 1.")
+        bias[taxonomy.id_of(name)] = 2 * weight - 1
+    return bias
+
+
+def _number(text: str, name: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(
+            f"'{name.strip()}={text}' is no weight; write it as {name.strip()}=0.8, for example."
+        ) from None

@@ -1,0 +1,1 @@
+"""Entropy coding: integers to bits and back, under integer models; numpy and constriction only."""

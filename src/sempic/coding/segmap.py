@@ -1,0 +1,185 @@
+"""Lossless coding of segmaps: HxW class ids under a learnt integer context model.
+
+Most pixels lie inside a region: all their neighbours are alike, and a table by class and place gives their
+frequencies. The others, along borders, are left to a small integer network that sees two dozen neighbours, the
+place in the picture and which classes the map has shown so far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sempic.coding import net, ranges
+from sempic.coding.wavefront import MARGIN, Index, diagonals, interior, padded, places, steps
+from sempic.errors import InputError
+from sempic.taxonomy import VOID
+
+Segmap = NDArray[np.uint8]
+Plane = NDArray[np.uint8]
+_Context = tuple[Plane, Plane, NDArray[np.bool_]]  # what `SegmapTables.frequencies` takes
+
+_NEIGHBOURS = (
+    *((0, column) for column in (-1, -2, -3, -4, -6)),
+    *((-1, column) for column in (-4, -3, -2, -1, 0, 1)),
+    *((-2, column) for column in (-4, -2, -1, 0, 1, 2, 3)),
+    *((-3, column) for column in (-3, 0, 2, 4, 5)),
+    *((-4, column) for column in (-2, 2, 7)),
+    *((-6, column) for column in (-5, 0, 6)),
+)
+_PARTS = 16  # the picture is divided into so many rows and columns of places
+_PLACES = _PARTS * _PARTS
+_BATCH = 1 << 14  # cells that the encoder looks at together: bounds its memory
+_MAX_BORDER_CELLS = 1_500_000  # cells the network is trained on, at most
+
+
+@dataclass(frozen=True)
+class SegmapTables:
+    """What coder and decoder know of segmaps beforehand."""
+
+    n_classes: int
+    inside: NDArray[np.uint16]
+    """(n+1) x 16 x 16 x (n+1): counts of symbols by the class all neighbours share and by place."""
+    border: net.IntegerNet
+    """Frequencies of the symbols where neighbours differ."""
+
+    @classmethod
+    def fit(cls, maps: Iterable[Segmap], n_classes: int, *, width: int = 64, train_steps: int = 4000) -> SegmapTables:
+        """Learn tables from training maps (HxW, ids 0..n_classes-1 or 255) of the scale they are meant for."""
+        n_symbols = n_classes + 1
+        counts = np.zeros((n_symbols * _PLACES, n_symbols), np.int64)
+        features, targets = [], []
+        for segmap in maps:
+            for symbols, (near, place, seen) in _contexts(_symbols(segmap, n_classes), n_classes):
+                at_border = _borders(near, n_classes)
+                features.append(_features(near[:, at_border], place[at_border], seen[at_border]))
+                targets.append(symbols[at_border])
+                inside = np.delete(np.arange(len(symbols)), at_border)
+                np.add.at(counts, (near[0, inside].astype(np.int64) * _PLACES + place[inside], symbols[inside]), 1)
+        if not features:
+            raise InputError("Segmap tables need at least one segmap to learn from.")
+        x, y = np.concatenate(features), np.concatenate(targets)
+        chosen = np.random.default_rng(0).permutation(len(x))[:_MAX_BORDER_CELLS]
+        sizes = _feature_sizes(n_classes)
+        border = net.train(x[chosen], y[chosen].astype(np.int64), sizes, n_symbols, width=width, steps=train_steps)
+        return cls(n_classes, _smooth(counts.reshape(n_symbols, _PARTS, _PARTS, n_symbols)), border)
+
+    def arrays(self) -> dict[str, NDArray[np.integer]]:
+        """Return the tables by name, for `numpy.savez_compressed`."""
+        return {"inside": self.inside, **self.border.arrays("border_")}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[np.integer]]) -> SegmapTables:
+        """Return the tables that `arrays` described."""
+        inside = arrays["inside"].astype(np.uint16)
+        return cls(inside.shape[-1] - 1, inside, net.IntegerNet.from_arrays(arrays, "border_"))
+
+    @cached_property
+    def _inside(self) -> NDArray[np.int32]:
+        """Frequencies by row of `inside`: row = shared class * 256 + place."""
+        return ranges.normalise(self.inside.reshape(-1, self.n_classes + 1).astype(np.int64)).astype(np.int32)
+
+    def frequencies(self, near: Plane, place: Plane, seen: NDArray[np.bool_]) -> NDArray[np.int32]:
+        """Return n x (n_classes+1) frequencies for n pixels.
+
+        Given are the symbols of the neighbours (29 x n), the place (n; see `places`) and, as n x symbols or one row
+        for all, whether a symbol was seen on an earlier diagonal.
+        """
+        rows = near[0].astype(np.int64) * _PLACES + place
+        frequencies: NDArray[np.int32] = np.take(self._inside, rows, axis=0, mode="clip")  # "outside" has no row
+        border = _borders(near, self.n_classes)
+        if len(border):
+            features = _features(near[:, border], place[border], seen if len(seen) == 1 else seen[border])
+            frequencies[border] = self.border.frequencies(features)
+        return frequencies
+
+
+def encode(segmap: Segmap, tables: SegmapTables) -> bytes:
+    """Return the segmap (HxW, ids 0..n_classes-1 or 255) as bytes; raise `InputError` at an id beyond the classes."""
+    contexts = _contexts(_symbols(segmap, tables.n_classes), tables.n_classes)
+    return ranges.encode((symbols, tables.frequencies(*context)) for symbols, context in contexts)
+
+
+def decode(data: bytes, height: int, width: int, tables: SegmapTables) -> Segmap:
+    """Return the height x width segmap that `encode` wrote; raise `StreamError` where the data fits no map."""
+    n_classes = tables.n_classes
+    plane = padded(np.zeros((height, width), np.uint8), n_classes + 1)
+    flat, offsets, place = plane.reshape(-1), steps(_NEIGHBOURS, width), places(height, width, _PARTS)
+    seen = np.zeros((1, n_classes + 1), np.bool_)
+    decoder = ranges.Decoder(data)
+    for cells in diagonals(height, width):
+        symbols = decoder.decode(tables.frequencies(flat[offsets[:, None] + cells], place[cells], seen))
+        flat[cells] = symbols
+        seen[0, symbols] = True
+    segmap = interior(plane).copy()
+    segmap[segmap == n_classes] = VOID
+    return segmap
+
+
+def bits(segmap: Segmap, tables: SegmapTables) -> NDArray[np.float64]:
+    """Return the information of each pixel (HxW, in bits) under the tables: what `encode` spends on it."""
+    n_classes = tables.n_classes
+    spent = padded(np.zeros(segmap.shape, np.uint8), 0).astype(np.float64)
+    batches = diagonals(segmap.shape[0], segmap.shape[1], at_least=_BATCH)
+    for cells, (symbols, context) in zip(batches, _contexts(_symbols(segmap, n_classes), n_classes), strict=True):
+        chosen = tables.frequencies(*context)[np.arange(len(symbols)), symbols]
+        spent.reshape(-1)[cells] = -np.log2(chosen / ranges.TOTAL)
+    return interior(spent)
+
+
+def _symbols(segmap: Segmap, n_classes: int) -> Segmap:
+    """Return the segmap with void as symbol n_classes."""
+    if segmap.ndim != 2 or segmap.dtype != np.uint8 or segmap.size == 0:
+        raise InputError("A segmap must be a non-empty HxW array of uint8 class ids.")
+    if np.any((segmap >= n_classes) & (segmap != VOID)):
+        raise InputError(f"The segmap holds class ids beyond the {n_classes} classes of the coding tables.")
+    return np.minimum(segmap, n_classes).astype(np.uint8)
+
+
+def _contexts(symbols: Segmap, n_classes: int) -> Iterator[tuple[Plane, _Context]]:
+    """Yield the symbols and contexts of batches of pixels in coding order."""
+    height, width = symbols.shape
+    plane = padded(symbols, n_classes + 1)
+    flat, offsets, place = plane.reshape(-1), steps(_NEIGHBOURS, width), places(height, width, _PARTS)
+    first_seen = [_first_diagonal(symbols == symbol) for symbol in range(n_classes + 1)]
+    for cells in diagonals(height, width, at_least=_BATCH):
+        row, column = np.divmod(cells, plane.shape[1])
+        seen = (2 * (row - MARGIN) + column - MARGIN)[:, None] > np.array(first_seen)
+        yield flat[cells], (flat[offsets[:, None] + cells], place[cells], seen)
+
+
+def _first_diagonal(present: NDArray[np.bool_]) -> int:
+    """Return the first diagonal on which a symbol is present, or one beyond all."""
+    rows = np.flatnonzero(present.any(axis=1))
+    return int((2 * rows + present[rows].argmax(axis=1)).min(initial=2 * sum(present.shape)))
+
+
+def _borders(near: Plane, n_classes: int) -> Index:
+    """Return which pixels do not have all neighbours inside the map and of one class."""
+    return np.flatnonzero((near != near[0]).any(axis=0) | (near[0] > n_classes))
+
+
+def _features(near: Plane, place: Plane, seen: NDArray[np.bool_]) -> Plane:
+    """Return n x f features for the network; `_feature_sizes` has their numbers of values."""
+    n_near, n = near.shape
+    features = np.empty((n, n_near + 2 + seen.shape[1]), np.uint8)
+    features[:, :n_near] = near.T
+    features[:, n_near], features[:, n_near + 1] = np.divmod(place, _PARTS)
+    features[:, n_near + 2 :] = seen
+    return features
+
+
+def _feature_sizes(n_classes: int) -> list[int]:
+    return [n_classes + 2] * len(_NEIGHBOURS) + [_PARTS] * 2 + [2] * (n_classes + 1)
+
+
+def _smooth(counts: NDArray[np.int64]) -> NDArray[np.uint16]:
+    """Return counts by place, strengthened by those of the class anywhere and scaled to 16 bits."""
+    by_class = counts.sum(axis=(1, 2), keepdims=True) + 0.02
+    mixed = counts + 200 * by_class / by_class.sum(axis=-1, keepdims=True)
+    scaled: NDArray[np.uint16] = np.rint(mixed * (65535 / mixed.max(axis=-1, keepdims=True))).astype(np.uint16)
+    return scaled

@@ -1,0 +1,166 @@
+"""A model's networks on ONNX Runtime: find a model, check its files, run its networks.
+
+A model is a folder: `card.json`, one ONNX file a network, and `tables.npz` with its codebooks and coding tables. The
+ones that ship lie in `sempic/models`; those in the folders that SEMPIC_MODELS names (separated as in PATH) come first.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sempic.errors import ModelError
+
+SHIPPED = Path(__file__).parent / "models"
+TABLES = "tables.npz"
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a model says of itself. `files` maps each file's name to its SHA-256; `parameters` counts weights."""
+
+    name: str
+    kind: str
+    """What it is for: "segmenter", "sqgan", "judge", …"""
+    summary: str
+    taxonomy: str
+    parameters: int
+    files: dict[str, str]
+    training: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def fingerprint(self) -> int:
+        """The number (0..65535) by which a stream names the model: the start of the hash over its files' hashes."""
+        digest = sha256("".join(self.files[name] for name in sorted(self.files)).encode()).digest()
+        return int.from_bytes(digest[:2], "big")
+
+
+class Model:
+    """A model on disk. Its networks are loaded, and checked against the card, when they are first run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            self.card = Card(**json.loads((folder / "card.json").read_text()))
+        except (OSError, ValueError, TypeError) as error:
+            raise ModelError(f"The model in {folder} has no usable card: {error}.") from None
+        self._networks: dict[str, Network] = {}
+
+    @property
+    def bytes(self) -> int:
+        """The size of its files on disk."""
+        return sum((self.folder / name).stat().st_size for name in self.card.files)
+
+    def network(self, name: str) -> Network:
+        """Return one of the model's networks by name."""
+        if name not in self._networks:
+            self._networks[name] = Network(self._read(f"{name}.onnx"), f"{self.card.name}/{name}")
+        return self._networks[name]
+
+    @cached_property
+    def tables(self) -> dict[str, NDArray[Any]]:
+        """The arrays that ship beside the networks."""
+        self._read(TABLES)
+        with np.load(self.folder / TABLES) as arrays:
+            return dict(arrays)
+
+    def _read(self, name: str) -> bytes:
+        path = self.folder / name
+        try:
+            data = path.read_bytes()
+        except OSError:
+            raise ModelError(f"The model {self.card.name} lacks its file {path}; install Sempic again.") from None
+        if sha256(data).hexdigest() != self.card.files.get(name):
+            raise ModelError(f"{path} is damaged or not the file that its card describes; install Sempic again.")
+        return data
+
+
+class Network:
+    """One ONNX network on the best device there is (CUDA, CoreML, DirectML, else the CPU)."""
+
+    PREFERRED = ("CUDAExecutionProvider", "CoreMLExecutionProvider", "DmlExecutionProvider", "CPUExecutionProvider")
+
+    def __init__(self, model: bytes | Path, name: str) -> None:
+        import onnxruntime
+
+        available = onnxruntime.get_available_providers()
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        # Without the arena, a large picture's memory goes back when its network is done.
+        options.enable_cpu_mem_arena = False
+        try:
+            self.session = onnxruntime.InferenceSession(
+                model if isinstance(model, bytes) else str(model),
+                options,
+                providers=[p for p in self.PREFERRED if p in available],
+            )
+        except Exception as error:  # ONNX Runtime has a class of its own for every kind of bad file
+            reason = str(error).splitlines()[0]
+            raise ModelError(f"{name} is not a network that ONNX Runtime can load: {reason}") from None
+        self.name = name
+
+    @property
+    def inputs(self) -> dict[str, list[int | str]]:
+        """Each input's name with its shape; sizes that vary are strings."""
+        return {i.name: i.shape for i in self.session.get_inputs()}
+
+    def run(self, **inputs: NDArray[Any]) -> list[NDArray[Any]]:
+        """Run the network on named arrays and return its outputs in order."""
+        outputs: list[NDArray[Any]] = self.session.run(None, inputs)
+        return outputs
+
+
+def model(name: str) -> Model:
+    """Return a model by name or folder; raise `ModelError` that lists the known ones."""
+    for folder in _folders():
+        if folder.name == name:
+            return _load(folder)
+    if (Path(name) / "card.json").is_file():
+        return _load(Path(name))
+    known = ", ".join(sorted({folder.name for folder in _folders()})) or "none"
+    raise ModelError(f"There is no model '{name}'; installed are: {known}.")
+
+
+def model_by_fingerprint(kind: str, fingerprint: int) -> Model:
+    """Return the model of a kind that a stream names; raise `ModelError` when it is not installed."""
+    for folder in _folders():
+        candidate = _load(folder)
+        if candidate.card.kind == kind and candidate.card.fingerprint == fingerprint:
+            return candidate
+    raise ModelError(
+        f"The stream needs a {kind} model with the fingerprint {fingerprint:04x}, which is not installed; "
+        "get the release or the model folder (SEMPIC_MODELS) that it was made with."
+    )
+
+
+def models() -> list[Model]:
+    """Return all installed models, sorted by name."""
+    return sorted((_load(folder) for folder in _folders()), key=lambda m: m.card.name)
+
+
+def hashes(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """Return the SHA-256 of files in a folder, as a card lists them."""
+    return {name: sha256((folder / name).read_bytes()).hexdigest() for name in names}
+
+
+def _folders() -> Iterator[Path]:
+    seen = set()
+    for root in [*map(Path, filter(None, os.environ.get("SEMPIC_MODELS", "").split(os.pathsep))), SHIPPED]:
+        for card in sorted(root.glob("*/card.json")):
+            if card.parent.name not in seen:
+                seen.add(card.parent.name)
+                yield card.parent
+
+
+@cache
+def _load(folder: Path) -> Model:
+    return Model(folder)

@@ -1,0 +1,129 @@
+"""`python -m sempic.training`: train a recipe, export it as a model folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from numpy.typing import NDArray
+
+from sempic import runtime
+from sempic.errors import SempicError
+from sempic.segment import BUILT_IN, segment
+from sempic.taxonomy import CAMVID11
+from sempic.training import data, export, models
+from sempic.training.loop import Options, Recipe, train
+from sempic.training.recipe_segment import SegmentRecipe
+from sempic.training.recipe_sqgan import ImageRecipe, MapRecipe, Sampler, Source
+from sempic.training.segmenters import Segmenter
+from sempic.training.sqgan import MapStream
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
+
+
+def _sources() -> tuple[list[Source], list[Source]]:
+    """Load CamVid `train` and the photographs, with the maps that the shipped segmenter predicts (kept under runs/)."""
+    frames = data.camvid("train"), data.photos()
+    mark = runtime.model(BUILT_IN).card.fingerprint
+    cache = Path("runs") / f"predicted-{mark:04x}.npz"
+    maps: dict[str, NDArray[np.uint8]] = {}
+    if cache.exists():
+        with np.load(cache) as stored:
+            maps = dict(stored)
+    else:
+        for frame in [*frames[0], *frames[1]]:
+            maps[frame.name] = segment(frame.image, CAMVID11)
+        cache.parent.mkdir(exist_ok=True)
+        np.savez_compressed(cache, **maps)  # type: ignore[arg-type]
+    street, photos = ([Source(f, maps[f.name]) for f in group] for group in frames)
+    return street, photos
+
+
+def _critic() -> Segmenter:
+    """Return the shipped segmenter as a network for losses."""
+    network = Segmenter(len(CAMVID11), pretrained=False)
+    export.restore(network, export.read_weights(runtime.model(BUILT_IN), ["segmenter"]))
+    return network
+
+
+def _image(predicted: bool, adversarial_from: float, init: str | None) -> Recipe:
+    sampler = Sampler(*_sources(), crop=128, share=0.65)
+    map_stream: MapStream | None = None
+    if predicted and init and (runtime.model(init).folder / "map_encoder.onnx").exists():
+        map_stream = MapStream(len(CAMVID11))
+        models.restore_stream(map_stream, runtime.model(init), "map")
+    return ImageRecipe(sampler, _critic(), predicted, map_stream, adversarial_from=adversarial_from)
+
+
+RECIPES: dict[str, Callable[[str | None], Recipe]] = {
+    "segmenter": lambda init: SegmentRecipe(data.camvid("train")),
+    "judge": lambda init: SegmentRecipe(data.camvid("train"), judge=True),
+    "sqgan-map": lambda init: MapRecipe(Sampler(*_sources(), crop=128, share=0.65)),
+    "sqgan-image": lambda init: _image(False, 0.4, init),
+    "sqgan": lambda init: _image(True, 0.05 if init else 0.4, init),
+}
+
+
+@app.command("train")
+def train_command(
+    recipe: Annotated[str, typer.Argument(help=f"One of {', '.join(RECIPES)}.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run; an unfinished run in it is gone on with.")],
+    steps: Annotated[int, typer.Option(help="Length of the whole run; the learning rate follows it.")] = 10000,
+    max_minutes: Annotated[
+        float | None, typer.Option(help="Stop (and save) after so long, to go on another time.")
+    ] = None,
+    init: Annotated[str | None, typer.Option(help="Start from the weights of an installed model.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Start from the averaged weights of another run.")] = None,
+    seed: int = 0,
+    precision: Annotated[str, typer.Option(help="bf16, fp16 or no.")] = "bf16",
+) -> None:
+    """Train a recipe on the data in SEMPIC_DATA.
+
+    Runs on the CPU or one GPU as it is, on several with `torchrun --nproc-per-node N -m sempic.training train …`.
+    """
+    if recipe not in RECIPES:
+        raise typer.BadParameter(f"'{recipe}' is no recipe; there are {', '.join(RECIPES)}.")
+    torch.manual_seed(seed)
+    chosen = RECIPES[recipe](init)
+    chosen.networks.to(memory_format=torch.channels_last)
+    if weights:
+        chosen.networks.load_state_dict(torch.load(weights / "state.pt", map_location="cpu", weights_only=True)["ema"])
+    elif init and recipe.startswith("sqgan"):
+        models.restore_stream(chosen.networks, runtime.model(init), "map" if recipe == "sqgan-map" else "image")
+    done = train(chosen, out, Options(steps, max_minutes, seed, precision))
+    typer.echo("done" if done else "stopped by --max-minutes; run the same command to go on")
+
+
+@app.command("export")
+def export_command(
+    kind: Annotated[str, typer.Argument(help="segmenter, judge or sqgan.")],
+    folder: Annotated[Path, typer.Argument(help="The model folder to write; its name becomes the model's.")],
+    run: Annotated[Path, typer.Option(help="The run to export (for sqgan: of the image stream).")],
+    map_run: Annotated[Path | None, typer.Option(help="For sqgan: the run of the map stream.")] = None,
+) -> None:
+    """Write a run's averaged weights as a model folder: ONNX networks, coding tables, card."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if kind in ("segmenter", "judge"):
+        models.export_segmenter(folder, run, kind)
+    elif kind == "sqgan" and map_run:
+        models.export_sqgan(folder, run, map_run, *_sources())
+    else:
+        raise typer.BadParameter("say segmenter, judge, or sqgan with --map-run.")
+    typer.echo(f"{folder.name}: {runtime.Model(folder).bytes / 1e6:.1f} MB")
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one sentence."""
+    try:
+        app()
+    except SempicError as error:
+        typer.echo(str(error), err=True)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

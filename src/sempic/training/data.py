@@ -1,0 +1,97 @@
+"""Training pictures in memory: CamVid with labels, photographs with predicted segmaps, and random crops of both."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from sempic.errors import InputError
+from sempic.taxonomy import VOID
+
+CAMVID_VOID = 11
+"""CamVid's files call void 11; everywhere else in Sempic it is 255."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture (uint8 H×W×3) with its segmap (uint8 H×W), or None where nobody labelled it."""
+
+    name: str
+    image: NDArray[np.uint8]
+    segmap: NDArray[np.uint8] | None
+
+
+def data_root() -> Path:
+    """Return the data folder from SEMPIC_DATA, or `../shared/data` beside the repository."""
+    root = Path(os.environ.get("SEMPIC_DATA", Path(__file__).parents[4] / "shared" / "data"))
+    if not root.is_dir():
+        raise InputError(f"No training data at {root}; set SEMPIC_DATA to the folder that holds camvid/ and photos/.")
+    return root
+
+
+def camvid(split: str, root: Path | None = None) -> list[Frame]:
+    """Load a split of CamVid (`train`, `val` or `test`)."""
+    folder = (root or data_root()) / "camvid" / split
+    return [_labelled(path, folder / "label" / f"{path.stem}.png") for path in sorted((folder / "image").iterdir())]
+
+
+def photos(root: Path | None = None) -> list[Frame]:
+    """Load the unlabelled photographs."""
+    return [Frame(p.stem, _pixels(p), None) for p in sorted(((root or data_root()) / "photos").glob("*.webp"))]
+
+
+def _pixels(path: Path) -> NDArray[np.uint8]:
+    return np.asarray(Image.open(path).convert("RGB"))
+
+
+def _labelled(path: Path, label: Path) -> Frame:
+    segmap = np.array(Image.open(label))
+    segmap[segmap == CAMVID_VOID] = VOID
+    return Frame(path.stem, _pixels(path), segmap)
+
+
+def random_crop(
+    frame: Frame, size: int, scales: tuple[float, float], rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Cut a random square, randomly rescaled and flipped half the time → size×size×3 and its size×size segmap.
+
+    The scale is raised where needed so that the square lies inside the picture. Segmaps scale by nearest neighbour.
+    """
+    height, width = frame.image.shape[:2]
+    low, high = np.log(scales[0]), np.log(scales[1])
+    side = min(size / np.exp(rng.uniform(low, high)), height, width)
+    left, top = rng.uniform(0, width - side), rng.uniform(0, height - side)
+    box = (left, top, left + side, top + side)
+    image = np.asarray(Image.fromarray(frame.image).resize((size, size), Image.Resampling.BICUBIC, box))
+    if frame.segmap is None:
+        segmap = np.full((size, size), VOID, np.uint8)
+    else:
+        segmap = np.asarray(Image.fromarray(frame.segmap).resize((size, size), Image.Resampling.NEAREST, box))
+    if rng.random() < 0.5:
+        image, segmap = image[:, ::-1], segmap[:, ::-1]
+    return image, segmap
+
+
+def jitter(image: NDArray[np.uint8], strength: float, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Shift gamma, contrast, saturation and colour balance at random; `strength` is about the relative change."""
+    x = image.astype(np.float32) / 255
+    x = x ** np.exp(rng.normal(0, strength))
+    grey = x.mean(2, keepdims=True)
+    x = grey + (x - grey) * np.exp(rng.normal(0, strength))
+    x = (x - x.mean()) * np.exp(rng.normal(0, strength)) + x.mean()
+    x = x * np.exp(rng.normal(0, strength / 4, 3)).astype(np.float32)
+    return (x.clip(0, 1) * 255).round().astype(np.uint8)
+
+
+def to_tensors(pairs: Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]]) -> tuple[Tensor, Tensor]:
+    """Stack (picture, segmap) pairs → N×3×H×W floats in [0,1] and N×H×W ids (int64)."""
+    images = torch.from_numpy(np.stack([p[0] for p in pairs])).permute(0, 3, 1, 2).float() / 255
+    return images, torch.from_numpy(np.stack([p[1] for p in pairs])).long()

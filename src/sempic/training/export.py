@@ -1,0 +1,108 @@
+"""From trained weights to a model folder (ONNX in half precision, tables, card), and back to train on."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from sempic import runtime
+from sempic.errors import ModelError
+from sempic.taxonomy import CAMVID11
+
+HALVED_FROM = 256
+"""Weights of at least so many numbers are stored in half precision."""
+
+
+class Method(nn.Module):
+    """One method of a network as a module of its own, under the network's own parameter names."""
+
+    def __init__(self, network: nn.Module, method: str) -> None:
+        super().__init__()
+        self.network, self.method = network, method
+
+    def forward(self, *inputs: Tensor) -> Any:
+        return getattr(self.network, self.method)(*inputs)
+
+
+def write_network(
+    network: nn.Module, path: Path, inputs: dict[str, Tensor], outputs: list[str], sizes: dict[str, dict[int, Any]]
+) -> None:
+    """Write a network as ONNX; `sizes` names the axes of each input that vary (`torch.export.Dim` expressions)."""
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    shapes = tuple(sizes[name] for name in inputs)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            network.eval(),
+            tuple(inputs.values()),
+            input_names=list(inputs),
+            output_names=outputs,
+            dynamic_shapes=(shapes,) if isinstance(network, Method) else shapes,
+            dynamo=True,
+            optimize=False,  # ONNX Runtime will; left alone, weights keep their names for `read_weights`
+            verbose=False,
+        )
+    assert program is not None
+    model = program.model_proto
+    _halve(model.graph)
+    onnx.save(model, str(path))
+
+
+def _halve(graph: onnx.GraphProto) -> None:
+    """Store big weights as float16, cast back to float32 on loading (ONNX Runtime folds the cast)."""
+    casts = []
+    for weight in graph.initializer:
+        array = numpy_helper.to_array(weight)
+        if array.dtype == np.float32 and array.size >= HALVED_FROM:
+            name = weight.name
+            limit = np.finfo(np.float16).max
+            halved = numpy_helper.from_array(array.clip(-limit, limit).astype(np.float16), f"{name}/half")
+            weight.CopyFrom(halved)
+            casts.append(onnx.helper.make_node("Cast", [f"{name}/half"], [name], to=onnx.TensorProto.FLOAT))
+    nodes = list(graph.node)
+    del graph.node[:]
+    graph.node.extend([*casts, *nodes])
+
+
+def read_weights(model: runtime.Model, names: list[str]) -> dict[str, Tensor]:
+    """Return the weights stored in a model's networks, by the names that training gave them."""
+    weights: dict[str, Tensor] = {}
+    for name in names:
+        graph = onnx.load(str(model.folder / f"{name}.onnx")).graph
+        for initializer in graph.initializer:
+            key = initializer.name.removesuffix("/half").removeprefix("network.")
+            weights[key] = torch.from_numpy(numpy_helper.to_array(initializer).astype(np.float32).copy())
+    return weights
+
+
+def restore(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Load exported weights into a network; raise `ModelError` if a parameter is missing."""
+    state = network.state_dict()
+    missing = [k for k, _ in network.named_parameters() if k not in weights]
+    if missing:
+        raise ModelError(f"The model lacks {len(missing)} weights that training needs, such as {missing[0]}.")
+    network.load_state_dict({k: weights[k].reshape(v.shape) if k in weights else v for k, v in state.items()})
+
+
+def write_card(folder: Path, kind: str, summary: str, parameters: int, training: dict[str, Any]) -> runtime.Card:
+    """Write the card that makes a folder a model: hashes of all its files, and how it was made."""
+    files = [p.name for p in sorted(folder.iterdir()) if p.suffix in (".onnx", ".npz")]
+    card = runtime.Card(folder.name, kind, summary, CAMVID11.name, parameters, runtime.hashes(folder, files), training)
+    (folder / "card.json").write_text(json.dumps(asdict(card), indent=1) + "\n")
+    return card
+
+
+def count_parameters(*networks: nn.Module) -> int:
+    """Return the number of weights of these networks together."""
+    return sum(p.numel() for n in networks for p in n.parameters())

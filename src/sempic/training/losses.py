@@ -1,0 +1,99 @@
+"""What a decoded picture is judged by in training: colours, features, meaning, and a discriminator."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from sempic.taxonomy import CAMVID11, VOID
+from sempic.training.backbone import TAPPED_CHANNELS
+from sempic.training.segmenters import Segmenter
+
+# How much a pixel of a class counts in the L1 term; unnamed classes and void count 1.
+L1_WEIGHTS = {"sign": 3.0, "pedestrian": 3.0, "bicyclist": 3.0, "pole": 2.0, "car": 1.5, "tree": 0.6}
+# How far the fake is pulled towards the original before anybody criticises it (the semantic-aware discriminator).
+RELAXATION = {"sky": 0.7, "tree": 0.15}
+
+
+def class_weights(table: dict[str, float], default: float) -> Tensor:
+    """Return one number a class of CamVid, then one for void."""
+    return torch.tensor([table.get(name, default) for name in CAMVID11.classes] + [default])
+
+
+def per_pixel(weights: Tensor, labels: Tensor) -> Tensor:
+    """Look up class weights (classes + 1) for N×H×W ids → N×1×H×W; void takes the last."""
+    return weights.to(labels.device)[labels.clamp(max=len(weights) - 1)][:, None]
+
+
+class Critic(nn.Module):
+    """The frozen segmenter as a measure: one pass gives features to compare and a reading of the scene."""
+
+    def __init__(self, segmenter: Segmenter) -> None:
+        super().__init__()
+        self.segmenter = segmenter.eval().requires_grad_(False)
+
+    def forward(self, image: Tensor) -> tuple[list[Tensor], Tensor]:
+        """N×3×H×W pictures → features at strides 4 to 32, and logits at a quarter of the size."""
+        features = self.segmenter.encoder(image.clamp(-0.2, 1.2))
+        return features, self.segmenter.decode(features)
+
+
+def feature_distance(fake: list[Tensor], real: list[Tensor]) -> Tensor:
+    """Mean absolute difference of features over strides 4, 8 and 16, each channel in units of its mean magnitude."""
+    total = fake[0].new_zeros((), dtype=torch.float32)
+    for f, r in zip(fake[:3], real[:3], strict=True):
+        unit = r.float().abs().mean((0, 2, 3), keepdim=True) + 1e-3
+        total = total + ((f.float() - r.float()).abs() / unit).mean()
+    return total / 3
+
+
+def semantic_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of the critic's reading of the decoded picture (quarter size) against N×H×W labels."""
+    small = labels[:, 2::4, 2::4]
+    return F.cross_entropy(logits.float(), small, ignore_index=VOID)
+
+
+class Discriminator(nn.Module):
+    """Patch discriminators on pixels and on the critic's features, map-conditioned and spectrally normalised.
+
+    Judging frozen features next to pixels is the idea of projected GANs (Sauer et al. 2021): it learns in thousands of
+    steps what a discriminator on pixels alone learns in hundreds of thousands.
+    """
+
+    def __init__(self, classes: int, width: int = 32) -> None:
+        super().__init__()
+        self.first = spectral_norm(nn.Conv2d(3, width, 4, 2, 1))
+        self.second = spectral_norm(nn.Conv2d(width, 2 * width, 4, 2, 1))
+        self.pixels = self._head(2 * width + classes, 3 * width)
+        self.features = nn.ModuleList(self._head(c + classes, 96) for c in TAPPED_CHANNELS[:3])
+
+    @staticmethod
+    def _head(channels: int, width: int) -> nn.Sequential:
+        return nn.Sequential(
+            spectral_norm(nn.Conv2d(channels, width, 3, padding=1)), nn.LeakyReLU(0.2),
+            spectral_norm(nn.Conv2d(width, width, 3, padding=1)), nn.LeakyReLU(0.2),
+            spectral_norm(nn.Conv2d(width, 1, 1)),
+        )  # fmt: skip
+
+    def forward(self, image: Tensor, features: list[Tensor], segmap: Tensor) -> list[Tensor]:
+        """N×3×H×W pictures, their features and one-hot maps at a quarter → realness at strides 4, 4, 8, 16."""
+        x = F.leaky_relu(self.first(image * 2 - 1), 0.2)
+        x = F.leaky_relu(self.second(x), 0.2)
+        realness = [self.pixels(torch.cat([x, segmap], 1))]
+        for stride, f, head in zip((1, 2, 4), features[:3], self.features, strict=True):
+            # Features reach magnitudes of ten and more; a fixed scale keeps the heads in their working range.
+            realness.append(head(torch.cat([f * 0.2, F.avg_pool2d(segmap, stride)], 1)))
+        return realness
+
+
+def hinge_discriminator(real: list[Tensor], fake: list[Tensor]) -> Tensor:
+    """Hinge loss of the discriminator, averaged over its heads."""
+    losses = [F.relu(1 - r.float()).mean() + F.relu(1 + f.float()).mean() for r, f in zip(real, fake, strict=True)]
+    return torch.stack(losses).mean()
+
+
+def hinge_generator(fake: list[Tensor]) -> Tensor:
+    """Hinge loss of the generator, averaged over the discriminator's heads."""
+    return -torch.stack([f.float().mean() for f in fake]).mean()

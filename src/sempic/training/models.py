@@ -1,0 +1,172 @@
+"""What a model folder of each kind holds, and how it is made from training runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.export import Dim
+
+from sempic import runtime
+from sempic.coding import grid
+from sempic.coding import segmap as segmap_coder
+from sempic.coding.resample import shrink
+from sempic.taxonomy import CAMVID11
+from sempic.training import data, export
+from sempic.training.loop import load_ema
+from sempic.training.recipe_segment import evaluate
+from sempic.training.recipe_sqgan import Source
+from sempic.training.segmenters import Judge, Segmenter
+from sempic.training.sqgan import CODE_WIDTH, ImageStream, MapStream
+
+CLASSES = len(CAMVID11)
+MAP_FACTORS = (1, 2, 4, 8)
+
+
+class _FullSize(nn.Module):
+    """A segmenter that answers at the picture's size."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        return F.interpolate(self.network(image), scale_factor=4, mode="bilinear", align_corners=False)
+
+
+def export_segmenter(folder: Path, run: Path, kind: str) -> None:
+    """Write a segmenter or judge: `KIND.onnx` and its card."""
+    network = Judge(CLASSES, pretrained=False) if kind == "judge" else Segmenter(CLASSES, pretrained=False)
+    step = load_ema(run, network)
+    h, w = 32 * Dim("h", min=1, max=256), 32 * Dim("w", min=1, max=256)
+    export.write_network(
+        _FullSize(network),
+        folder / f"{kind}.onnx",
+        {"image": torch.rand(1, 3, 384, 480)},
+        ["logits"],
+        {"image": {2: h, 3: w}},
+    )
+    miou, per_class = evaluate(network.eval(), data.camvid("val"))
+    training = _training(run, step) | {
+        "data": "CamVid train, 367 frames",
+        "val_miou": round(miou, 4),
+        "val_iou": {name: round(float(v), 4) for name, v in zip(CAMVID11.classes, per_class, strict=True)},
+    }
+    summary = {
+        "segmenter": "Street scenes into 11 classes: EfficientNet-Lite0 with a feature pyramid.",
+        "judge": "Scores decoded pictures and nothing else: EfficientNet-Lite1 with a U-shaped decoder.",
+    }[kind]
+    export.write_card(folder, kind, summary, export.count_parameters(network), training)
+
+
+def export_sqgan(folder: Path, image_run: Path, map_run: Path, street: list[Source], photos: list[Source]) -> None:
+    """Write the four networks of SQ-GAN, codebooks and the coding tables fitted on the training pictures."""
+    image, segmap = ImageStream(CLASSES), MapStream(CLASSES)
+    steps = load_ema(image_run, image), load_ema(map_run, segmap)
+    image.eval()
+    segmap.eval()
+    _write_streams(folder, image, segmap)
+    tables: dict[str, np.ndarray] = {
+        "image.codebook": image.quantiser.codebook.numpy(),
+        "map.codebook": segmap.quantiser.codebook.numpy(),
+    }
+    for factor in MAP_FACTORS:
+        maps = [shrink(s.predicted, factor) for s in (*street, *photos[::4])]
+        fitted = segmap_coder.SegmapTables.fit(maps, CLASSES)
+        tables |= {f"segmap{factor}.{k}": v for k, v in fitted.arrays().items()}
+    image_tokens, map_tokens = _tokens(image, segmap, [*street, *photos[::3]])
+    for name, samples, stream in (("image", image_tokens, image), ("map", map_tokens, segmap)):
+        grid_tables = grid.GridTables.fit(samples, CLASSES, stream.quantiser.codebook.numpy())
+        tables |= {f"{name}.grid.{k}": v for k, v in grid_tables.arrays().items()}
+    np.savez_compressed(folder / runtime.TABLES, **tables)  # type: ignore[arg-type]
+    training = {"image": _training(image_run, steps[0]), "map": _training(map_run, steps[1])} | {
+        "data": "CamVid train, 367 frames; 1,649 photographs with predicted maps",
+    }
+    summary = "SQ-GAN for street scenes, 11 classes; any photograph decodes."
+    export.write_card(folder, "sqgan", summary, export.count_parameters(image, segmap), training)
+
+
+def restore_stream(network: nn.Module, model: runtime.Model, stream: str) -> None:
+    """Load the "image" or "map" stream of a shipped SQ-GAN for training to go on from.
+
+    The codebook's statistics start as if every code had been used equally often.
+    """
+    names = ["encoder", "decoder"] if stream == "image" else ["map_encoder", "map_decoder"]
+    weights = export.read_weights(model, names)
+    codebook = torch.from_numpy(model.tables[f"{stream}.codebook"].astype(np.float32))
+    weights |= {
+        "quantiser.codebook": codebook,
+        "quantiser.sums": codebook,
+        "quantiser.usage": torch.ones(len(codebook)),
+    }
+    export.restore(network, weights)
+
+
+def _write_streams(folder: Path, image: ImageStream, segmap: MapStream) -> None:
+    rows, columns = 24, 32
+    h, w = Dim("h", min=1, max=512), Dim("w", min=1, max=512)
+    wide_h, wide_w = 8 * Dim("rows", min=1, max=64), 8 * Dim("columns", min=1, max=64)
+    quarter = torch.rand(1, CLASSES, 4 * rows, 4 * columns)
+    codes, kept = torch.randn(1, CODE_WIDTH, rows, columns), torch.ones(1, 1, rows, columns)
+    grid_of = {2: wide_h, 3: wide_w}
+    export.write_network(
+        export.Method(image, "encode"),
+        folder / "encoder.onnx",
+        {"image": torch.rand(1, 3, 16 * rows, 16 * columns), "segmap": quarter},
+        ["vectors", "relevance"],
+        {"image": {2: 16 * h, 3: 16 * w}, "segmap": {2: 4 * h, 3: 4 * w}},
+    )
+    export.write_network(
+        export.Method(image, "decode"),
+        folder / "decoder.onnx",
+        {"codes": codes, "kept": kept, "segmap": quarter},
+        ["image"],
+        {"codes": grid_of, "kept": grid_of, "segmap": {2: 4 * wide_h, 3: 4 * wide_w}},
+    )
+    export.write_network(
+        export.Method(segmap, "encode"),
+        folder / "map_encoder.onnx",
+        {"segmap": quarter},
+        ["vectors", "relevance"],
+        {"segmap": {2: 4 * h, 3: 4 * w}},
+    )
+    export.write_network(
+        export.Method(segmap, "decode"),
+        folder / "map_decoder.onnx",
+        {"codes": codes, "kept": kept},
+        ["logits"],
+        {"codes": grid_of, "kept": grid_of},
+    )
+
+
+@torch.no_grad()
+def _tokens(image: ImageStream, segmap: MapStream, sources: list[Source]) -> tuple[list[Any], list[Any]]:
+    """Return (tokens, classes, relevance) of each picture, for the image and for the map stream."""
+    of_image: list[Any] = []
+    of_map: list[Any] = []
+    for source in sources:
+        height, width = (side - side % 16 for side in source.predicted.shape)
+        quarter = shrink(source.predicted[:height, :width], 4)
+        classes = shrink(quarter, 4)
+        one_hot = torch.from_numpy(np.equal(quarter, np.arange(CLASSES)[:, None, None])[None].astype(np.float32))
+        pixels = torch.from_numpy(source.frame.image[:height, :width]).permute(2, 0, 1)[None].float() / 255
+        unknown = np.full_like(classes, 255)
+        for samples, stream, inputs, known in (
+            (of_image, image, (pixels, one_hot), classes),
+            (of_map, segmap, (one_hot,), unknown),
+        ):
+            vectors, relevance = stream.encode(*inputs)
+            indices = stream.quantiser(vectors, torch.ones_like(relevance)).indices[0]
+            samples.append((indices.numpy().astype(np.int32), known, relevance[0, 0].numpy()))
+    return of_image, of_map
+
+
+def _training(run: Path, step: int) -> dict[str, Any]:
+    """Return what a card says of a run: options, steps, hours, and the last line of its log."""
+    log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return {"options": json.loads((run / "options.json").read_text()), "steps": step, "last_log": log[-1]}

@@ -1,0 +1,382 @@
+"""The networks of SQ-GAN (Pezone, Barbarossa, Caire 2025), shrunk to run everywhere.
+
+    picture, map ─ Encoder ─ Samm ─ top-k ─ Quantiser ─▷ tokens ─▷ Demasker ─ Decoder(map) ─ picture
+    map ───── MapEncoder ─ Samm ─ top-k ─ Quantiser ─▷ tokens ─▷ Demasker ─ MapDecoder ─ map
+
+All maps here are one-hot at a quarter of the picture's size, N×classes×H/4×W/4, and void is the zero vector. Tokens
+live on a grid of a sixteenth. What differs from the paper, and why, stands in `docs/decisions.md`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+CODES = 1024
+CODE_WIDTH = 32
+WINDOW = 8
+MASKED = 0.02
+"""The weight that attention gives a dropped token in the first layer of the de-masking."""
+
+
+def one_hot(segmap: Tensor, classes: int) -> Tensor:
+    """N×H×W ids → N×classes×H×W floats; ids outside the taxonomy (void) become zeros."""
+    return F.one_hot(segmap.clamp(max=classes), classes + 1)[..., :classes].movedim(-1, 1).float()
+
+
+def shrink(segmap: Tensor, classes: int, factor: int = 4) -> Tensor:
+    """N×H×W ids → one-hot map of each cell's majority class, N×classes×H/factor×W/factor; void where all is void."""
+    shares = F.avg_pool2d(one_hot(segmap, classes), factor)
+    majority = torch.where(shares.sum(1) > 0, shares.argmax(1), classes)
+    return one_hot(majority, classes)
+
+
+class Spade(nn.Module):
+    """Group normalisation whose scale and shift come from an embedding of the map (Park et al. 2019)."""
+
+    def __init__(self, channels: int, embedding: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(16, channels, affine=False)
+        self.modulate = nn.Conv2d(embedding, 2 * channels, 1)
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        gamma, beta = self.modulate(embedding).chunk(2, 1)
+        return self.norm(x) * (1 + gamma) + beta
+
+
+class MapEmbedding(nn.Module):
+    """What the map says around each place, once for all `Spade` layers of a scale: two 3×3 convolutions."""
+
+    def __init__(self, classes: int, width: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(classes, width, 3, padding=1), nn.SiLU(), nn.Conv2d(width, width, 3, padding=1), nn.SiLU()
+        )
+
+    def forward(self, segmap: Tensor) -> Tensor:
+        y: Tensor = self.body(segmap)
+        return y
+
+
+class ResBlock(nn.Module):
+    """Pre-activated residual block with group normalisation."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.GroupNorm(16, channels), nn.SiLU(), nn.Conv2d(channels, channels, 3, padding=1),
+            nn.GroupNorm(16, channels), nn.SiLU(), nn.Conv2d(channels, channels, 3, padding=1),
+        )  # fmt: skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = x + self.body(x)
+        return y
+
+
+class SpadeBlock(nn.Module):
+    """Residual block whose two normalisations follow the map."""
+
+    def __init__(self, channels: int, embedding: int) -> None:
+        super().__init__()
+        self.spade1, self.spade2 = Spade(channels, embedding), Spade(channels, embedding)
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        y = self.conv1(F.silu(self.spade1(x, embedding)))
+        y: Tensor = self.conv2(F.silu(self.spade2(y, embedding)))
+        return x + y
+
+
+class Samm(nn.Module):
+    """Semantic-aware masking: a relevance in (0,1) for every latent vector, and the vectors scaled by it.
+
+    Scaling is the only way by which gradients reach the scores, so a vector that matters earns a high one.
+    """
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        self.embedding = MapEmbedding(classes, 48)
+        self.spade1, self.spade2 = Spade(channels, 48), Spade(channels, 48)
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.score = nn.Conv2d(channels, 1, 1)
+        self.project = nn.Conv2d(channels, CODE_WIDTH, 1, bias=False)
+
+    def forward(self, latent: Tensor, segmap: Tensor) -> tuple[Tensor, Tensor]:
+        """N×C×h×w latents → N×CODE_WIDTH×h×w vectors to quantise and N×1×h×w relevance."""
+        embedding = self.embedding(F.avg_pool2d(segmap, 4))
+        y = F.relu(self.conv(self.spade1(latent, embedding)))
+        relevance = torch.sigmoid(self.score(self.spade2(y, embedding)).float())
+        centred = latent - latent.mean(1, keepdim=True)
+        normed = centred * torch.rsqrt(centred.square().mean(1, keepdim=True) + 1e-5)
+        return self.project(normed * relevance), relevance
+
+
+class Quantised(NamedTuple):
+    """Codes in the place of vectors (N×D×h×w, straight-through), their indices (N×h×w), and the commitment loss."""
+
+    codes: Tensor
+    indices: Tensor
+    commitment: Tensor
+
+
+class Quantiser(nn.Module):
+    """Nearest code of a codebook that follows the data by moving averages; idle codes restart from the batch."""
+
+    codebook: Tensor
+    usage: Tensor
+    sums: Tensor
+
+    def __init__(self, decay: float = 0.99) -> None:
+        super().__init__()
+        self.decay = decay
+        self.register_buffer("codebook", torch.randn(CODES, CODE_WIDTH) * 0.1)
+        self.register_buffer("usage", torch.zeros(CODES))
+        self.register_buffer("sums", torch.zeros(CODES, CODE_WIDTH))
+
+    def forward(self, vectors: Tensor, kept: Tensor) -> Quantised:
+        """Quantise N×D×h×w vectors; only those with `kept` (N×1×h×w) nonzero teach the codebook and are committed."""
+        with torch.autocast(vectors.device.type, enabled=False):
+            flat = vectors.float().movedim(1, -1)
+            rows = flat.reshape(-1, CODE_WIDTH)
+            with torch.no_grad():
+                nearness = rows @ self.codebook.T - 0.5 * self.codebook.square().sum(1)
+                indices = nearness.argmax(1)
+            sent = kept.reshape(-1) > 0
+            if self.training:
+                self._learn(rows.detach()[sent], indices[sent])
+            codes = F.embedding(indices, self.codebook).reshape(flat.shape)
+            weight = kept.movedim(1, -1)
+            error = ((flat - codes.detach()).square() * weight).sum() / (weight.sum() * CODE_WIDTH).clamp(min=1)
+            through = flat + (codes - flat).detach()
+            return Quantised(through.movedim(-1, 1), indices.reshape(flat.shape[:3]), error)
+
+    @torch.no_grad()
+    def _learn(self, rows: Tensor, indices: Tensor) -> None:
+        counts = torch.bincount(indices, minlength=CODES).float()
+        sums = torch.zeros_like(self.sums).index_add_(0, indices, rows)
+        if torch.distributed.is_initialized():
+            torch.distributed.all_reduce(counts)
+            torch.distributed.all_reduce(sums)
+        self.usage.lerp_(counts, 1 - self.decay)
+        self.sums.lerp_(sums, 1 - self.decay)
+        # A code is idle when it is used ten times less than the average one; small batches make absolute bounds wrong.
+        idle = self.usage < 0.1 * self.usage.mean()
+        if bool(idle.any()) and len(rows) >= CODES // 16:
+            fresh = rows[torch.randint(len(rows), (CODES,), device=rows.device)]
+            if torch.distributed.is_initialized():
+                torch.distributed.broadcast(fresh, 0)
+            mean = self.usage.mean().clamp(min=1e-3)
+            self.sums[idle] = fresh[idle] * mean
+            self.usage[idle] = mean
+        self.codebook.copy_(self.sums / self.usage.clamp(min=1e-6)[:, None])
+
+
+class WindowAttention(nn.Module):
+    """Single-head attention inside 8×8 windows, where a dropped key counts for less (weights are not renormalised).
+
+    Windows keep time and memory linear in the picture's size, and make every picture look like a training crop; every
+    second layer shifts them by half.
+    """
+
+    def __init__(self, channels: int, shift: bool) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(16, channels)
+        self.qkv = nn.Conv2d(channels, 3 * channels, 1)
+        self.out = nn.Conv2d(channels, channels, 1)
+        self.shift = WINDOW // 2 if shift else 0
+        # One learned bias for each offset between two places of a window.
+        self.bias = nn.Parameter(torch.zeros((2 * WINDOW - 1) ** 2))
+        place = torch.stack(torch.meshgrid(torch.arange(WINDOW), torch.arange(WINDOW), indexing="ij")).flatten(1)
+        offset = place[:, :, None] - place[:, None, :] + WINDOW - 1
+        self.register_buffer("offset", offset[0] * (2 * WINDOW - 1) + offset[1], persistent=False)
+
+    def forward(self, x: Tensor, weight: Tensor) -> Tensor:
+        """N×C×h×w with key weights N×1×h×w, h and w multiples of 8 → N×C×h×w."""
+        n, c, h, w = x.shape
+        s = self.shift
+        tokens = torch.cat([self.qkv(self.norm(x)), weight.to(x.dtype)], 1)
+        if s:
+            tokens = F.pad(tokens, (s, s, s, s))
+        rows, columns = tokens.shape[2] // WINDOW, tokens.shape[3] // WINDOW
+        windows = tokens.reshape(n, 3 * c + 1, rows, WINDOW, columns, WINDOW).permute(0, 2, 4, 3, 5, 1)
+        windows = windows.reshape(n * rows * columns, WINDOW * WINDOW, 3 * c + 1)
+        q, k, v, key_weight = windows.split([c, c, c, 1], 2)
+        scores = (q @ k.mT).float() * c**-0.5 + self.bias[self.offset]
+        attention = scores.softmax(-1).to(v.dtype) * key_weight.mT
+        y = (attention @ v).reshape(n, rows, columns, WINDOW, WINDOW, c).permute(0, 5, 1, 3, 2, 4)
+        y = y.reshape(n, c, rows * WINDOW, columns * WINDOW)
+        if s:
+            y = y[:, :, s : h + s, s : w + s]
+        return x + self.out(y)
+
+
+class Demasker(nn.Module):
+    """Adaptive de-masking: fills the places of dropped tokens from the kept ones (ADM)."""
+
+    def __init__(self, channels: int, layers: int = 4) -> None:
+        super().__init__()
+        self.mask_token = nn.Parameter(torch.zeros(1, CODE_WIDTH, 1, 1))
+        self.enter = nn.Sequential(nn.Conv2d(CODE_WIDTH, channels, 1), nn.Conv2d(channels, channels, 3, padding=1))
+        self.blocks = nn.ModuleList(ResBlock(channels) for _ in range(layers))
+        self.attentions = nn.ModuleList(WindowAttention(channels, shift=i % 2 == 1) for i in range(layers))
+        self.leave = ResBlock(channels)
+
+    def forward(self, codes: Tensor, kept: Tensor) -> Tensor:
+        """N×D×h×w codes (anything where `kept`, N×1×h×w, is 0), h and w multiples of 8 → N×C×h×w features."""
+        x = self.enter(codes * kept + self.mask_token * (1 - kept))
+        weight = kept + MASKED * (1 - kept)
+        for block, attention in zip(self.blocks, self.attentions, strict=True):
+            x = attention(block(x), weight)
+            # Half as many layers as in the paper reach the same end: the fourth root instead of the square root.
+            weight = weight**0.25
+        y: Tensor = self.leave(x)
+        return y
+
+
+class Encoder(nn.Module):
+    """E_x: N×3×H×W pictures in [0,1] with their map → N×256×H/16×W/16 latents."""
+
+    def __init__(self, classes: int, widths: tuple[int, int, int] = (96, 160, 256)) -> None:
+        super().__init__()
+        quarter, eighth, sixteenth = widths
+        self.stem = nn.Conv2d(48, quarter, 3, padding=1)
+        # Semantic positional encoding (SemPE): one number a place, added to all channels.
+        self.position = nn.Sequential(nn.Conv2d(classes, 48, 3, padding=1), nn.ReLU(), nn.Conv2d(48, 1, 1))
+        self.body = nn.Sequential(
+            ResBlock(quarter), ResBlock(quarter), nn.Conv2d(quarter, eighth, 3, 2, 1),
+            ResBlock(eighth), ResBlock(eighth), nn.Conv2d(eighth, sixteenth, 3, 2, 1),
+            ResBlock(sixteenth), ResBlock(sixteenth),
+        )  # fmt: skip
+
+    def forward(self, image: Tensor, segmap: Tensor) -> Tensor:
+        x = self.stem(F.pixel_unshuffle(image * 2 - 1, 4)) + self.position(segmap)
+        y: Tensor = self.body(x)
+        return y
+
+
+class Decoder(nn.Module):
+    """D_x: N×256×h×w features and the map → N×3×16h×16w pictures, about [0,1]."""
+
+    def __init__(self, classes: int, widths: tuple[int, int, int, int] = (48, 96, 160, 256)) -> None:
+        super().__init__()
+        half, quarter, eighth, sixteenth = widths
+        self.embed16, self.embed8 = MapEmbedding(classes, 64), MapEmbedding(classes, 64)
+        self.embed4 = MapEmbedding(classes, 64)
+        self.blocks16 = nn.ModuleList(SpadeBlock(sixteenth, 64) for _ in range(2))
+        self.blocks8 = nn.ModuleList(SpadeBlock(eighth, 64) for _ in range(2))
+        self.blocks4 = nn.ModuleList(SpadeBlock(quarter, 64) for _ in range(2))
+        self.block2 = SpadeBlock(half, 64)
+        self.to8 = nn.Conv2d(sixteenth, eighth, 3, padding=1)
+        self.to4 = nn.Conv2d(eighth, quarter, 3, padding=1)
+        self.to2 = nn.Conv2d(quarter, 4 * half, 1)
+        self.out = nn.Conv2d(half, 12, 3, padding=1)
+
+    def forward(self, x: Tensor, segmap: Tensor) -> Tensor:
+        e4, e8 = self.embed4(segmap), self.embed8(F.avg_pool2d(segmap, 2))
+        e16 = self.embed16(F.avg_pool2d(segmap, 4))
+        for block in self.blocks16:
+            x = block(x, e16)
+        x = self.to8(F.interpolate(x, scale_factor=2, mode="nearest"))
+        for block in self.blocks8:
+            x = block(x, e8)
+        x = self.to4(F.interpolate(x, scale_factor=2, mode="nearest"))
+        for block in self.blocks4:
+            x = block(x, e4)
+        x = F.pixel_shuffle(self.to2(x), 2)
+        x = self.block2(x, F.interpolate(e4, scale_factor=2, mode="nearest"))
+        return F.pixel_shuffle(self.out(F.silu(x)), 2) + 0.5
+
+
+class MapEncoder(nn.Module):
+    """E_s: one-hot map → N×192×h×w latents."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(classes, 64, 3, padding=1), ResBlock(64), nn.Conv2d(64, 128, 3, 2, 1),
+            ResBlock(128), nn.Conv2d(128, 192, 3, 2, 1), ResBlock(192), ResBlock(192),
+        )  # fmt: skip
+
+    def forward(self, segmap: Tensor) -> Tensor:
+        y: Tensor = self.body(segmap)
+        return y
+
+
+class MapDecoder(nn.Module):
+    """D_s: N×192×h×w features → N×(classes+1)×4h×4w logits; the last class is void."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            ResBlock(192), nn.Conv2d(192, 4 * 128, 1), nn.PixelShuffle(2),
+            ResBlock(128), nn.Conv2d(128, 4 * 64, 1), nn.PixelShuffle(2),
+            ResBlock(64), nn.GroupNorm(16, 64), nn.SiLU(), nn.Conv2d(64, classes + 1, 3, padding=1),
+        )  # fmt: skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.body(x)
+        return y
+
+
+def keep_most_relevant(relevance: Tensor, fraction: Tensor) -> Tensor:
+    """Return the 0/1 mask (N×1×h×w, as `relevance`) of the best ⌊m·h·w⌋ places; `fraction` holds m (N)."""
+    scores = relevance.detach().flatten(1)
+    rank = scores.argsort(1, descending=True).argsort(1)
+    kept = rank < (fraction[:, None] * scores.shape[1] + 1e-6).floor()
+    return kept.reshape(relevance.shape).float()
+
+
+class ImageStream(nn.Module):
+    """G_x: the picture's own tokens."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.encoder, self.samm, self.quantiser = Encoder(classes), Samm(256, classes), Quantiser()
+        self.demasker, self.decoder = Demasker(256), Decoder(classes)
+
+    def encode(self, image: Tensor, segmap: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the vectors to quantise and their relevance."""
+        vectors, relevance = self.samm(self.encoder(image, segmap), segmap)
+        return vectors, relevance
+
+    def decode(self, codes: Tensor, kept: Tensor, segmap: Tensor) -> Tensor:
+        """Return the picture from its kept codes and the map."""
+        picture: Tensor = self.decoder(self.demasker(codes, kept), segmap)
+        return picture
+
+    def forward(self, image: Tensor, segmap: Tensor, fraction: Tensor) -> tuple[Tensor, Quantised, Tensor]:
+        """Send `fraction` (N) of each picture's tokens → picture, quantised tokens, mask."""
+        vectors, relevance = self.encode(image, segmap)
+        kept = keep_most_relevant(relevance, fraction)
+        quantised = self.quantiser(vectors, kept)
+        return self.decode(quantised.codes, kept, segmap), quantised, kept
+
+
+class MapStream(nn.Module):
+    """G_s: the map's own tokens."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.encoder, self.samm, self.quantiser = MapEncoder(classes), Samm(192, classes), Quantiser()
+        self.demasker, self.decoder = Demasker(192), MapDecoder(classes)
+
+    def encode(self, segmap: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the vectors to quantise and their relevance."""
+        vectors, relevance = self.samm(self.encoder(segmap), segmap)
+        return vectors, relevance
+
+    def decode(self, codes: Tensor, kept: Tensor) -> Tensor:
+        """Return the map's logits from its kept codes."""
+        logits: Tensor = self.decoder(self.demasker(codes, kept))
+        return logits
+
+    def forward(self, segmap: Tensor, fraction: Tensor) -> tuple[Tensor, Quantised, Tensor]:
+        """Send `fraction` (N) of each map's tokens → logits, quantised tokens, mask."""
+        vectors, relevance = self.encode(segmap)
+        kept = keep_most_relevant(relevance, fraction)
+        quantised = self.quantiser(vectors, kept)
+        return self.decode(quantised.codes, kept), quantised, kept

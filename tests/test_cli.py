@@ -1,0 +1,308 @@
+"""The command line as a user meets it: in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import sempic
+from sempic.cli import _label_picture, _palette_picture
+from sempic.errors import InputError
+from sempic.scene import draw
+from sempic.taxonomy import CAMVID11, VOID
+
+COMMAND = [sys.executable, "-c", "from sempic.cli import main; main()"]
+HEVC = ("--codec", "hevc", "--quality", "10")
+
+
+def run(folder: Path, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([*COMMAND, *arguments], cwd=folder, input=stdin, capture_output=True, timeout=120)
+
+
+def report(done: subprocess.CompletedProcess[bytes]) -> dict:
+    assert done.returncode == 0, done.stderr.decode()
+    return json.loads(done.stdout)
+
+
+def complaint(done: subprocess.CompletedProcess[bytes], code: int = 1) -> str:
+    """The one sentence on standard error, after checking that it is one."""
+    text = done.stderr.decode()
+    assert done.returncode == code, text
+    assert "Traceback" not in text
+    assert len(text.splitlines()) == 1, text
+    assert text.startswith("sempic: ")
+    assert done.stdout == b""
+    return text
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    Image.fromarray(draw(0, 160, 120).image).save(tmp_path / "street.png")
+    return tmp_path
+
+
+@pytest.fixture
+def stream(folder: Path) -> bytes:
+    data = sempic.encode(Image.open(folder / "street.png"), "hevc", quality=10)
+    (folder / "street.smp").write_bytes(data)
+    return data
+
+
+def files(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+# -- what it is for ---------------------------------------------------------------------------------------------------
+
+
+def test_round_trip_in_separate_processes(folder):
+    encoded = report(run(folder, "encode", "street.png", *HEVC, "--json"))
+    assert encoded["bytes"] == (folder / "street.smp").stat().st_size
+    assert encoded["bpp"] == pytest.approx(8 * encoded["bytes"] / (160 * 120))
+    assert (encoded["width"], encoded["height"], encoded["output"]) == (160, 120, "street.smp")
+    decoded = report(run(folder, "decode", "street.smp", "-o", "out.png", "--json"))
+    assert decoded["warnings"] == []
+    expected = sempic.decode((folder / "street.smp").read_bytes()).image
+    assert np.array_equal(np.asarray(Image.open(folder / "out.png")), expected)
+    assert files(folder) == {"street.png", "street.smp", "out.png"}
+
+
+def test_standard_input_and_output(folder):
+    picture = (folder / "street.png").read_bytes()
+    encoded = run(folder, "encode", "-", *HEVC, stdin=picture)
+    assert encoded.returncode == 0
+    decoded = run(folder, "decode", "-", stdin=encoded.stdout)
+    assert decoded.stdout.startswith(b"\x89PNG")
+    assert files(folder) == {"street.png"}
+
+
+def test_inspect_accounts_for_every_byte(folder, stream):
+    info = report(run(folder, "inspect", "street.smp", "--json"))
+    assert sum(part["bytes"] for part in info["parts"]) == info["bytes"] == len(stream)
+    table = run(folder, "inspect", "street.smp").stdout.decode()
+    assert str(len(stream)) in table
+    assert "100.0 %" in table
+
+
+def test_photos_are_turned_upright(folder):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(folder / "street.png").save(folder / "turned.jpg", exif=exif)
+    assert report(run(folder, "encode", "turned.jpg", *HEVC, "--json"))["height"] == 160
+
+
+def test_force_replaces_and_an_existing_output_is_kept(folder):
+    (folder / "street.smp").write_bytes(b"precious")
+    assert "--force" in complaint(run(folder, "encode", "street.png", *HEVC))
+    assert (folder / "street.smp").read_bytes() == b"precious"
+    assert run(folder, "encode", "street.png", *HEVC, "--force").returncode == 0
+    assert (folder / "street.smp").read_bytes() != b"precious"
+    assert "exists" in complaint(run(folder, "decode", "street.smp"))  # it would replace the original
+
+
+def test_version_and_help(folder):
+    assert run(folder, "--version").stdout.decode() == f"sempic {sempic.__version__}\n"
+    assert b"encode" in run(folder).stdout
+    for command in ("encode", "decode", "inspect", "models", "demo"):
+        done = run(folder, command, "--help")
+        assert done.returncode == 0
+        assert f"sempic {command}" in done.stdout.decode().split("Examples:")[1]
+
+
+# -- mistakes ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["encode", "absent.png"], "absent.png"),
+        (["encode", "."], "."),
+        (["encode", "text.png", *HEVC], "not a picture"),
+        (["encode", "empty", *HEVC], "not a picture"),
+        (["encode", "cut.png", *HEVC], "not a picture"),
+        (["encode", "tiny.png", *HEVC], "16"),
+        (["encode", "street.png", "--codec", "gif"], "sqgan"),
+        (["encode", "street.png", "--codec", "hevc", "--keep", "sky=0"], "keep"),
+        (["encode", "street.png", "--codec", "hevc", "--bytes", "5"], "5"),
+        (["encode", "street.png", "--codec", "hevc", "--bpp", "-1"], "bpp"),
+        (["encode", "street.png", "--codec", "hevc", "--quality", "101"], "100"),
+        (["encode", "street.png", "--segmap", "tiny.png"], "tiny.png"),
+        (["encode", "street.png", "--segmap", "absent.png"], "absent.png"),
+        (["encode", "street.png", *HEVC, "-o", "nowhere/x.smp"], "nowhere"),
+        (["encode", "street.png", *HEVC, "-o", "."], "folder"),
+        (["encode", "street.png", *HEVC, "-o", "/dev/full"], "/dev/full"),
+        (["decode", "absent.smp"], "absent.smp"),
+        (["decode", "empty", "-o", "x.png"], ""),
+        (["decode", "street.png", "-o", "x.png"], ""),
+        (["decode", "street.smp", "-o", "x.unknown"], "suffix"),
+        (["decode", "street.smp", "-o", "x.png", "--segmap-out", "y.png"], "segmap"),
+        (["inspect", "text.png"], ""),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_leaves_no_file(folder, stream, arguments, says):
+    picture = (folder / "street.png").read_bytes()
+    (folder / "text.png").write_text("This is no picture.")
+    (folder / "empty").write_bytes(b"")
+    (folder / "cut.png").write_bytes(picture[: len(picture) // 2])
+    Image.new("RGB", (8, 8)).save(folder / "tiny.png")
+    before = files(folder)
+    if arguments[0] == "encode" and "-o" not in arguments:
+        arguments = [*arguments, "-o", "x.smp"]
+    assert says in complaint(run(folder, *arguments))
+    assert files(folder) == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["encode", "street.png", "--bytes", "500", "--bpp", "0.1"],
+        ["encode", "street.png", "--quality", "5", "--bytes", "500"],
+        ["encode", "street.png", "--quality", "high"],
+        ["encode"],
+        ["encode", "street.png", "--unknown"],
+        ["compress", "street.png"],
+        ["decode", "street.smp", "-o", "x.png", "--segmap-out", "x.png"],
+    ],
+)
+def test_wrong_usage_exits_with_2(folder, stream, arguments):
+    complaint(run(folder, *arguments), code=2)
+    assert files(folder) == {"street.png", "street.smp"}
+
+
+@pytest.mark.parametrize("length", [1, 4, 9, 0.5, 0.99])
+def test_a_truncated_stream_is_named_or_warned_of(folder, stream, length):
+    (folder / "street.smp").write_bytes(stream[: int(length * len(stream)) if length < 1 else length])
+    check_damage(folder)
+
+
+@pytest.mark.parametrize("place", [0, 3, 4, 7, 12, 0.5, -1])
+def test_a_flipped_byte_is_named_or_warned_of(folder, stream, place):
+    broken = bytearray(stream)
+    broken[int(place * len(stream)) if 0 < place < 1 else place] ^= 0x41
+    (folder / "street.smp").write_bytes(broken)
+    check_damage(folder)
+
+
+def check_damage(folder: Path) -> None:
+    done = run(folder, "decode", "street.smp", "-o", "out.png")
+    if done.returncode == 0:
+        assert done.stderr.startswith(b"sempic: warning: ")
+        assert Image.open(folder / "out.png").size == (160, 120)
+    else:
+        complaint(done)
+        assert not (folder / "out.png").exists()
+
+
+def test_a_huge_picture_is_refused(folder):
+    Image.new("1", (20000, 10000)).save(folder / "huge.png")
+    assert "too large" in complaint(run(folder, "encode", "huge.png", *HEVC))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("arguments", [["inspect", "street.smp"], ["decode", "street.smp", "-o", "-"]])
+def test_standard_output_that_takes_nothing(folder, stream, arguments):
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([*COMMAND, *arguments], cwd=folder, stdout=full, stderr=subprocess.PIPE, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr == b"sempic: No space left on device.\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals as on POSIX")
+def test_ctrl_c_is_one_line(folder):
+    process = subprocess.Popen(
+        [*COMMAND, "encode", "-", *HEVC],
+        cwd=folder,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    time.sleep(1.5)  # until it waits for its input
+    process.send_signal(signal.SIGINT)
+    _, complaints = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert complaints == b"sempic: Interrupted.\n"
+
+
+# -- segmaps ----------------------------------------------------------------------------------------------------------
+
+
+def test_segmap_pictures_hold_ids_and_show_colours(tmp_path):
+    segmap = draw(1, 64, 48).segmap.copy()
+    segmap[:4] = VOID
+    _palette_picture(segmap).save(tmp_path / "ids.png")
+    saved = Image.open(tmp_path / "ids.png")
+    assert np.array_equal(np.asarray(saved), segmap)
+    assert np.array_equal(np.asarray(saved.convert("RGB")), CAMVID11.colourise(segmap))
+    assert np.array_equal(_label_picture(tmp_path / "ids.png"), segmap)
+
+
+def test_camvid_void_is_void_and_colours_are_refused(tmp_path):
+    Image.fromarray(np.full((20, 30), 11, np.uint8)).save(tmp_path / "void.png")
+    assert (_label_picture(tmp_path / "void.png") == VOID).all()
+    Image.new("RGB", (30, 20)).save(tmp_path / "colours.png")
+    with pytest.raises(InputError, match="RGB"):
+        _label_picture(tmp_path / "colours.png")
+
+
+# -- SQ-GAN -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.sqgan
+def test_sqgan_round_trip_with_a_given_segmap(folder):
+    scene = draw(0, 160, 120)
+    _palette_picture(scene.segmap).save(folder / "labels.png")
+    encoded = report(run(folder, "encode", "street.png", "--bytes", "500", "--segmap", "labels.png", "--json"))
+    assert encoded["bytes"] <= 500
+    report(run(folder, "decode", "street.smp", "-o", "out.png", "--segmap-out", "classes.png", "--json"))
+    classes = np.asarray(Image.open(folder / "classes.png"))
+    assert (classes == scene.segmap).mean() > 0.85
+    assert Image.open(folder / "out.png").size == (160, 120)
+
+
+@pytest.mark.sqgan
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--keep", "dragon=1"], "dragon"),
+        (["--keep", "sky=much"], "sky"),
+        (["--keep", "sky"], "sky"),
+        (["--bytes", "20"], "20"),
+        (["--map", "sixteenth"], "sixteenth"),
+        (["--segmap", "small.png"], "shape"),
+        (["--segmap", "beyond.png"], "12"),
+        (["--segmenter", "street.png"], "street.png"),
+        (["--segmenter", "absent.onnx"], "absent.onnx"),
+    ],
+)
+def test_sqgan_mistakes(folder, arguments, says):
+    Image.new("L", (30, 20)).save(folder / "small.png")
+    Image.new("L", (160, 120), 12).save(folder / "beyond.png")
+    assert says in complaint(run(folder, "encode", "street.png", *arguments))
+    assert files(folder) == {"street.png", "small.png", "beyond.png"}
+
+
+@pytest.mark.sqgan
+def test_models_are_listed(folder):
+    cards = report(run(folder, "models", "--json"))
+    assert any("sqgan" in card["name"] for card in cards)
+    assert all(card["parameters"] > 0 and card["bytes"] > 0 for card in cards)
+
+
+@pytest.mark.sqgan
+def test_demo_writes_its_sheet(folder):
+    done = run(folder, "demo", "street.png", "--bytes", "600", "-o", "shown")
+    assert done.returncode == 0, done.stderr.decode()
+    sheet = Image.open(folder / "shown" / "demo.png")
+    assert sheet.width > 3 * 480
+    text = done.stdout.decode()
+    assert "sqgan" in text
+    assert "hevc" in text

@@ -249,7 +249,7 @@ def models(as_json: AsJson = False) -> None:
             "name": model.card.name,
             "kind": model.card.kind,
             "parameters": model.card.parameters,
-            "bytes": model.bytes,
+            "bytes": model.size,
             "fingerprint": f"{model.card.fingerprint:04x}",
             "summary": model.card.summary,
         }

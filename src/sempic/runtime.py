@@ -56,8 +56,8 @@ class Model:
         self._networks: dict[str, Network] = {}
 
     @property
-    def bytes(self) -> int:
-        """The size of its files on disk."""
+    def size(self) -> int:
+        """The size of its files on disk, in bytes."""
         return sum((self.folder / name).stat().st_size for name in self.card.files)
 
     def network(self, name: str) -> Network:

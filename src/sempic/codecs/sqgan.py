@@ -28,6 +28,7 @@ from sempic import container, runtime
 from sempic.codecs.base import Codec, Decoded, Part, Writer
 from sempic.coding import grid
 from sempic.coding import segmap as segmap_coder
+from sempic.coding.denoise import denoise
 from sempic.coding.resample import enlarge, shrink
 from sempic.container import Header, Section, Stream
 from sempic.errors import InputError, ModelError, StreamError
@@ -68,7 +69,7 @@ class Settings:
     segmenter: an ONNX file that takes the place of the built-in segmenter.
     map: how the map travels: "full", "half", "quarter" or "eighth" size, coded losslessly, or "tokens".
     map_kept: with map="tokens", the share of the map's tokens that are sent, 0 to 1.
-    denoise: how readily specks that cost more bits than they carry are dropped from the map; 0 keeps them all.
+    denoise: how many cells of the map may change for each bit that this saves; 0 changes none.
     """
 
     keep: str | Mapping[str, float] = ""
@@ -76,7 +77,7 @@ class Settings:
     segmenter: str | Path | None = None
     map: str = "quarter"
     map_kept: float = 0.7
-    denoise: float = 1.0
+    denoise: float = 0.0
 
     def __post_init__(self) -> None:
         if self.map not in (*MAP_FACTORS, "tokens"):
@@ -126,7 +127,7 @@ class SqGan(Codec):
         else:
             factor = MAP_FACTORS[settings.map]
             tables = weights.map_tables(factor)
-            small = segmap_coder.denoise(shrink(full, factor), tables, settings.denoise)
+            small = denoise(shrink(full, factor), tables, settings.denoise)
             section = Section(SectionType.MAP, bytes((factor,)) + segmap_coder.encode(small, tables))
             sent_map = _Map(small, factor)
         quarter = sent_map.quarter(rows, columns)
@@ -204,9 +205,9 @@ class _SqGanWriter(Writer):
         self.header, self.first, self.tokens, self.classes, self.tables = header, first, tokens, classes, tables
         self.pixels = header.width * header.height
         self.steps = min(tokens.size, MAX_STEPS) + 1
-        self.rank = np.empty(tokens.size, np.int64)
-        self.rank[np.argsort(-relevance, axis=None, kind="stable")] = np.arange(tokens.size)
-        self.rank = self.rank.reshape(tokens.shape)
+        rank = np.empty(tokens.size, np.int64)
+        rank[np.argsort(-relevance, axis=None, kind="stable")] = np.arange(tokens.size)
+        self.rank = rank.reshape(tokens.shape)
 
     def write(self, step: int) -> bytes:
         """Return the stream that sends the step's share of the tokens, the most relevant ones."""
@@ -285,7 +286,7 @@ class _Weights:
 
     def one_hot(self, ids: Array) -> Array:
         """Return h×w ids as 1×classes×h×w float32; void is all zeros."""
-        return (ids == np.arange(len(self.taxonomy))[:, None, None])[None].astype(np.float32)
+        return np.equal(ids, np.arange(len(self.taxonomy))[:, None, None])[None].astype(np.float32)
 
     def _under(self, prefix: str) -> dict[str, Array]:
         found = {k.removeprefix(prefix): v for k, v in self.model.tables.items() if k.startswith(prefix)}
@@ -302,9 +303,8 @@ def _encode_map_tokens(weights: _Weights, quarter: Array, rows: int, columns: in
     )
     tokens = _nearest(vectors[0], weights.codebook("map"))
     order = np.argsort(-relevance[0, 0], axis=None, kind="stable")
-    chosen = np.zeros(tokens.size, np.bool_)
-    chosen[order[: int(kept * tokens.size)]] = True
-    chosen = chosen.reshape(tokens.shape)
+    chosen = np.zeros(tokens.shape, np.bool_)
+    chosen.reshape(-1)[order[: int(kept * tokens.size)]] = True
     unknown = np.full(tokens.shape, UNKNOWN_CLASS, np.uint8)
     payload = grid.encode_band(tokens, chosen, np.zeros_like(chosen), unknown, weights.grid_tables("map"))
     section = Section(SectionType.MAP_TOKENS, b"\0" + payload)

@@ -34,7 +34,7 @@ def segment(image: NDArray[np.uint8], taxonomy: Taxonomy, network: Path | None =
         scaled = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX, reducing_gap=3.0))
     padded = np.pad(scaled, ((0, -scaled_height % 32), (0, -scaled_width % 32), (0, 0)), mode="edge")
     fixed = _fixed_size(chosen)
-    x = (scaled if fixed else padded).transpose(2, 0, 1)[None].astype(np.float32) / 255
+    x = (scaled if fixed else padded).transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255)
     ids = _ids(chosen, x, taxonomy)
     if not fixed:  # crop what the padding added, at whatever scale the network answers
         ids = ids[: -(-ids.shape[0] * scaled_height // x.shape[2]), : -(-ids.shape[1] * scaled_width // x.shape[3])]

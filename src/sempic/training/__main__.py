@@ -11,11 +11,11 @@ import torch
 import typer
 from numpy.typing import NDArray
 
-from sempic import runtime
+from sempic import datasets, runtime
 from sempic.errors import SempicError
 from sempic.segment import BUILT_IN, segment
 from sempic.taxonomy import CAMVID11
-from sempic.training import data, export, models
+from sempic.training import export, models
 from sempic.training.loop import Options, Recipe, train
 from sempic.training.recipe_segment import SegmentRecipe
 from sempic.training.recipe_sqgan import ImageRecipe, MapRecipe, Sampler, Source
@@ -27,7 +27,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 
 def _sources() -> tuple[list[Source], list[Source]]:
     """Load CamVid `train` and the photographs, with the maps that the shipped segmenter predicts (kept under runs/)."""
-    frames = data.camvid("train"), data.photos()
+    frames = datasets.camvid("train"), datasets.photos()
     mark = runtime.model(BUILT_IN).card.fingerprint
     cache = Path("runs") / f"predicted-{mark:04x}.npz"
     maps: dict[str, NDArray[np.uint8]] = {}
@@ -38,7 +38,7 @@ def _sources() -> tuple[list[Source], list[Source]]:
         for frame in [*frames[0], *frames[1]]:
             maps[frame.name] = segment(frame.image, CAMVID11)
         cache.parent.mkdir(exist_ok=True)
-        np.savez_compressed(cache, **maps)  # type: ignore[arg-type]
+        np.savez_compressed(cache, **maps)
     street, photos = ([Source(f, maps[f.name]) for f in group] for group in frames)
     return street, photos
 
@@ -60,8 +60,8 @@ def _image(predicted: bool, adversarial_from: float, init: str | None) -> Recipe
 
 
 RECIPES: dict[str, Callable[[str | None], Recipe]] = {
-    "segmenter": lambda init: SegmentRecipe(data.camvid("train")),
-    "judge": lambda init: SegmentRecipe(data.camvid("train"), judge=True),
+    "segmenter": lambda init: SegmentRecipe(datasets.camvid("train")),
+    "judge": lambda init: SegmentRecipe(datasets.camvid("train"), judge=True),
     "sqgan-map": lambda init: MapRecipe(Sampler(*_sources(), crop=128, share=0.65)),
     "sqgan-image": lambda init: _image(False, 0.4, init),
     "sqgan": lambda init: _image(True, 0.05 if init else 0.4, init),
@@ -113,7 +113,7 @@ def export_command(
         models.export_sqgan(folder, run, map_run, *_sources())
     else:
         raise typer.BadParameter("say segmenter, judge, or sqgan with --map-run.")
-    typer.echo(f"{folder.name}: {runtime.Model(folder).bytes / 1e6:.1f} MB")
+    typer.echo(f"{folder.name}: {runtime.Model(folder).size / 1e6:.1f} MB")
 
 
 def main() -> None:

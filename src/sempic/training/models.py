@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.export import Dim
 
-from sempic import runtime
+from sempic import datasets, runtime
 from sempic.coding import grid
 from sempic.coding import segmap as segmap_coder
 from sempic.coding.resample import shrink
 from sempic.taxonomy import CAMVID11
-from sempic.training import data, export
+from sempic.training import export
 from sempic.training.loop import load_ema
 from sempic.training.recipe_segment import evaluate
 from sempic.training.recipe_sqgan import Source
@@ -51,7 +51,7 @@ def export_segmenter(folder: Path, run: Path, kind: str) -> None:
         ["logits"],
         {"image": {2: h, 3: w}},
     )
-    miou, per_class = evaluate(network.eval(), data.camvid("val"))
+    miou, per_class = evaluate(network.eval(), datasets.camvid("val"))
     training = _training(run, step) | {
         "data": "CamVid train, 367 frames",
         "val_miou": round(miou, 4),
@@ -83,7 +83,7 @@ def export_sqgan(folder: Path, image_run: Path, map_run: Path, street: list[Sour
     for name, samples, stream in (("image", image_tokens, image), ("map", map_tokens, segmap)):
         grid_tables = grid.GridTables.fit(samples, CLASSES, stream.quantiser.codebook.numpy())
         tables |= {f"{name}.grid.{k}": v for k, v in grid_tables.arrays().items()}
-    np.savez_compressed(folder / runtime.TABLES, **tables)  # type: ignore[arg-type]
+    np.savez_compressed(folder / runtime.TABLES, **tables)
     training = {"image": _training(image_run, steps[0]), "map": _training(map_run, steps[1])} | {
         "data": "CamVid train, 367 frames; 1,649 photographs with predicted maps",
     }

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from sempic import datasets
 from sempic.taxonomy import CAMVID11, VOID
 from sempic.training import data
 from sempic.training.loop import Recipe
@@ -17,7 +18,7 @@ from sempic.training.segmenters import Judge, Segmenter
 class SegmentRecipe(Recipe):
     """Cross-entropy with rare classes weighted up, on random crops of strongly varied scale and light."""
 
-    def __init__(self, frames: list[data.Frame], judge: bool = False, batch_size: int = 8, crop: int = 256) -> None:
+    def __init__(self, frames: list[datasets.Frame], judge: bool = False, batch_size: int = 8, crop: int = 256) -> None:
         self.frames, self.batch_size, self.crop = frames, batch_size, crop
         classes = len(CAMVID11)
         self.networks = Judge(classes) if judge else Segmenter(classes)
@@ -56,7 +57,7 @@ class SegmentRecipe(Recipe):
 
 
 @torch.no_grad()
-def evaluate(network: nn.Module, frames: list[data.Frame]) -> tuple[float, np.ndarray]:
+def evaluate(network: nn.Module, frames: list[datasets.Frame]) -> tuple[float, np.ndarray]:
     """Return mIoU and per-class IoU (void ignored) over labelled frames, confusion pooled over the whole split."""
     classes = len(CAMVID11)
     confusion = np.zeros((classes, classes), np.int64)

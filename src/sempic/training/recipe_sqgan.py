@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from sempic import datasets
 from sempic.taxonomy import CAMVID11
 from sempic.training import data, losses
 from sempic.training.loop import Recipe
@@ -31,7 +32,7 @@ MAP_WEIGHTS = {"sign": 2.0, "pedestrian": 2.0, "bicyclist": 2.0, "pole": 1.5, "t
 class Source:
     """A picture with two maps: `frame.segmap` (labels, or the prediction where there are none) and the prediction."""
 
-    frame: data.Frame
+    frame: datasets.Frame
     predicted: NDArray[np.uint8]
 
 
@@ -80,14 +81,14 @@ def _crop(
     image: NDArray[np.uint8], maps: NDArray[np.uint8], size: int, scales: tuple[float, float], rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     state = rng.bit_generator.state
-    frame = data.Frame("", image, maps[..., 0])
+    frame = datasets.Frame("", image, maps[..., 0])
     cut, label = data.random_crop(frame, size, scales, rng)
     rng.bit_generator.state = state  # the same crop again, for the second map
-    _, predicted = data.random_crop(data.Frame("", image, maps[..., 1]), size, scales, rng)
+    _, predicted = data.random_crop(datasets.Frame("", image, maps[..., 1]), size, scales, rng)
     return cut.copy(), np.stack([label, predicted], 2)
 
 
-def _rare_pieces(frames: list[data.Frame]) -> list[tuple[NDArray[np.uint8], NDArray[np.bool_], int]]:
+def _rare_pieces(frames: list[datasets.Frame]) -> list[tuple[NDArray[np.uint8], NDArray[np.bool_], int]]:
     """Cut out the connected pieces of rare classes, 60 pixels or more → (pixels, shape, class id)."""
     from scipy import ndimage
 

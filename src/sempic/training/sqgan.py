@@ -87,7 +87,7 @@ class SpadeBlock(nn.Module):
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         y = self.conv1(F.silu(self.spade1(x, embedding)))
-        y: Tensor = self.conv2(F.silu(self.spade2(y, embedding)))
+        y = self.conv2(F.silu(self.spade2(y, embedding)))
         return x + y
 
 
@@ -204,7 +204,7 @@ class WindowAttention(nn.Module):
         rows, columns = tokens.shape[2] // WINDOW, tokens.shape[3] // WINDOW
         windows = tokens.reshape(n, 3 * c + 1, rows, WINDOW, columns, WINDOW).permute(0, 2, 4, 3, 5, 1)
         windows = windows.reshape(n * rows * columns, WINDOW * WINDOW, 3 * c + 1)
-        q, k, v, key_weight = windows.split([c, c, c, 1], 2)
+        q, k, v, key_weight = torch.split(windows, [c, c, c, 1], 2)
         scores = (q @ k.mT).float() * c**-0.5 + self.bias[self.offset]
         attention = scores.softmax(-1).to(v.dtype) * key_weight.mT
         y = (attention @ v).reshape(n, rows, columns, WINDOW, WINDOW, c).permute(0, 5, 1, 3, 2, 4)

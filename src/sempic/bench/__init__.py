@@ -1,0 +1,1 @@
+"""Measuring codecs on real files: `python -m sempic.bench --help`."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 import typer
 from numpy.typing import NDArray
+from rich.progress import track
 
 from sempic import datasets, runtime
 from sempic.errors import SempicError
@@ -25,21 +26,21 @@ from sempic.training.sqgan import MapStream
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 
 
+def _cached(what: str, make: Callable[[], dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    """Return arrays that depend on the shipped segmenter alone, from runs/ if they were made before."""
+    path = Path("runs") / f"{what}-{runtime.model(BUILT_IN).card.fingerprint:04x}.npz"
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        np.savez_compressed(path, **make())
+    with np.load(path) as stored:
+        return dict(stored)
+
+
 def _sources() -> tuple[list[Source], list[Source]]:
-    """Load CamVid `train` and the photographs, with the maps that the shipped segmenter predicts (kept under runs/)."""
-    frames = datasets.camvid("train"), datasets.photos()
-    mark = runtime.model(BUILT_IN).card.fingerprint
-    cache = Path("runs") / f"predicted-{mark:04x}.npz"
-    maps: dict[str, NDArray[np.uint8]] = {}
-    if cache.exists():
-        with np.load(cache) as stored:
-            maps = dict(stored)
-    else:
-        for frame in [*frames[0], *frames[1]]:
-            maps[frame.name] = segment(frame.image, CAMVID11)
-        cache.parent.mkdir(exist_ok=True)
-        np.savez_compressed(cache, **maps)
-    street, photos = ([Source(f, maps[f.name]) for f in group] for group in frames)
+    """Load CamVid `train` and the photographs, with the maps that the shipped segmenter predicts."""
+    groups = datasets.camvid("train"), datasets.photos()
+    maps = _cached("predicted", lambda: {f.name: segment(f.image, CAMVID11) for f in track([*groups[0], *groups[1]])})
+    street, photos = ([Source(f, maps[f.name]) for f in group] for group in groups)
     return street, photos
 
 
@@ -91,7 +92,9 @@ def train_command(
     chosen = RECIPES[recipe](init)
     chosen.networks.to(memory_format=torch.channels_last)
     if weights:
-        chosen.networks.load_state_dict(torch.load(weights / "state.pt", map_location="cpu", weights_only=True)["ema"])
+        state = torch.load(weights / "state.pt", map_location="cpu", weights_only=True)
+        chosen.networks.load_state_dict(state["ema"])
+        chosen.adversaries.load_state_dict(state["adversaries"])
     elif init and recipe.startswith("sqgan"):
         models.restore_stream(chosen.networks, runtime.model(init), "map" if recipe == "sqgan-map" else "image")
     done = train(chosen, out, Options(steps, max_minutes, seed, precision))
@@ -110,7 +113,9 @@ def export_command(
     if kind in ("segmenter", "judge"):
         models.export_segmenter(folder, run, kind)
     elif kind == "sqgan" and map_run:
-        models.export_sqgan(folder, run, map_run, *_sources())
+        street, photos = _sources()
+        tables = _cached("segmap-tables", lambda: models.fit_map_tables([*street, *photos[::4]]))
+        models.export_sqgan(folder, run, map_run, [*street, *photos[::3]], tables)
     else:
         raise typer.BadParameter("say segmenter, judge, or sqgan with --map-run.")
     typer.echo(f"{folder.name}: {runtime.Model(folder).size / 1e6:.1f} MB")

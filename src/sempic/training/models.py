@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.export import Dim
 
 from sempic import datasets, runtime
+from sempic.codecs.sqgan import MAP_FACTORS
 from sempic.coding import grid
 from sempic.coding import segmap as segmap_coder
 from sempic.coding.resample import shrink
@@ -25,7 +27,6 @@ from sempic.training.segmenters import Judge, Segmenter
 from sempic.training.sqgan import CODE_WIDTH, ImageStream, MapStream
 
 CLASSES = len(CAMVID11)
-MAP_FACTORS = (1, 2, 4, 8)
 
 
 class _FullSize(nn.Module):
@@ -64,22 +65,29 @@ def export_segmenter(folder: Path, run: Path, kind: str) -> None:
     export.write_card(folder, kind, summary, export.count_parameters(network), training)
 
 
-def export_sqgan(folder: Path, image_run: Path, map_run: Path, street: list[Source], photos: list[Source]) -> None:
-    """Write the four networks of SQ-GAN, codebooks and the coding tables fitted on the training pictures."""
+def fit_map_tables(sources: list[Source]) -> dict[str, NDArray[Any]]:
+    """Fit the lossless coder's tables to predicted maps, for every size at which a map can travel."""
+    tables: dict[str, NDArray[Any]] = {}
+    for factor in MAP_FACTORS.values():
+        fitted = segmap_coder.SegmapTables.fit([shrink(s.predicted, factor) for s in sources], CLASSES)
+        tables |= {f"segmap{factor}.{k}": v for k, v in fitted.arrays().items()}
+    return tables
+
+
+def export_sqgan(
+    folder: Path, image_run: Path, map_run: Path, sources: list[Source], map_tables: dict[str, NDArray[Any]]
+) -> None:
+    """Write the four networks of SQ-GAN, codebooks and coding tables; those of tokens are fitted on `sources`."""
     image, segmap = ImageStream(CLASSES), MapStream(CLASSES)
     steps = load_ema(image_run, image), load_ema(map_run, segmap)
     image.eval()
     segmap.eval()
     _write_streams(folder, image, segmap)
-    tables: dict[str, np.ndarray] = {
+    tables = map_tables | {
         "image.codebook": image.quantiser.codebook.numpy(),
         "map.codebook": segmap.quantiser.codebook.numpy(),
     }
-    for factor in MAP_FACTORS:
-        maps = [shrink(s.predicted, factor) for s in (*street, *photos[::4])]
-        fitted = segmap_coder.SegmapTables.fit(maps, CLASSES)
-        tables |= {f"segmap{factor}.{k}": v for k, v in fitted.arrays().items()}
-    image_tokens, map_tokens = _tokens(image, segmap, [*street, *photos[::3]])
+    image_tokens, map_tokens = _tokens(image, segmap, sources)
     for name, samples, stream in (("image", image_tokens, image), ("map", map_tokens, segmap)):
         grid_tables = grid.GridTables.fit(samples, CLASSES, stream.quantiser.codebook.numpy())
         tables |= {f"{name}.grid.{k}": v for k, v in grid_tables.arrays().items()}

@@ -184,7 +184,7 @@ class ImageRecipe(Recipe):
             decoded, quantised, _ = self.networks(images, segmap, fraction)
             decoded = decoded.float()
             with torch.no_grad():
-                real_features, _ = self.critic(images)
+                real_features = self.critic.segmenter.encoder(images)
             ease = losses.per_pixel(self.relaxation, labels)
             relaxed = decoded + ease * (images - decoded)
             # All that criticises the picture hangs on this leaf: one pass back to it, then one through the codec.

@@ -1,0 +1,224 @@
+"""Small stand-ins for the shipped models: the same files, names and shapes, with networks written out by hand.
+
+They are good enough to see something: the segmenter knows the scenes' colours, a token is the four mean colours of its
+cell, and where no token was sent the decoder paints the class's colour.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from sempic import runtime
+from sempic.coding import grid
+from sempic.coding import segmap as segmap_coder
+from sempic.coding.resample import shrink
+from sempic.scene import Scene, draw
+from sempic.taxonomy import CAMVID11
+
+CLASSES, CODES, WIDTH, CELL = len(CAMVID11), 1024, 32, 16
+SQGAN, SEGMENTER = "sqgan-camvid11", "segmenter-camvid11"
+Shape = Sequence[int | str]
+
+
+@cache
+def scene(seed: int = 0, width: int = 480, height: int = 360) -> Scene:
+    """A scene that nobody changes."""
+    return draw(seed, width, height)
+
+
+def make(folder: Path) -> None:
+    """Write both models into a folder that SEMPIC_MODELS may name."""
+    make_segmenter(folder)
+    make_sqgan(folder)
+
+
+def make_segmenter(folder: Path) -> None:
+    """Write a segmenter that takes the class of the nearest mean colour, at a quarter of the size."""
+    into = folder / SEGMENTER
+    into.mkdir(parents=True)
+    into.joinpath("segmenter.onnx").write_bytes(segmenter_network())
+    write_card(into, "segmenter")
+
+
+def segmenter_network(size: Shape = ("h", "w"), stride: int = 4, classes: int = CLASSES, ids: bool = False) -> bytes:
+    """Return a segmenter as ONNX, of logits or of ids, for pictures of a fixed or of any size."""
+    colours = np.resize(_colours(), (classes, 3))
+    nodes = [
+        helper.make_node("AveragePool", ["image"], ["cells"], kernel_shape=[stride, stride], strides=[stride, stride]),
+        helper.make_node("Conv", ["cells", "weight", "bias"], ["logits"]),
+    ]
+    output: tuple[str, int, Shape] = ("logits", TensorProto.FLOAT, ["n", classes, "oh", "ow"])
+    if ids:
+        nodes.append(helper.make_node("ArgMax", ["logits"], ["ids"], axis=1, keepdims=0))
+        output = ("ids", TensorProto.INT64, ["n", "oh", "ow"])
+    constants = {"weight": 2 * colours[:, :, None, None], "bias": -(colours**2).sum(1)}
+    return network(nodes, {"image": ["n", 3, *size]}, [output], constants)
+
+
+def make_sqgan(folder: Path) -> None:
+    """Write an SQ-GAN whose tables were fitted, in a few steps, on a few scenes."""
+    into = folder / SQGAN
+    into.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    picture_basis = np.linalg.qr(rng.normal(size=(WIDTH, 12)))[0]
+    map_basis = np.linalg.qr(rng.normal(size=(WIDTH, CLASSES)))[0]
+    _write_networks(into, picture_basis, map_basis)
+
+    runs = {name: runtime.Network(into / f"{name}.onnx", name) for name in ("encoder", "map_encoder")}
+    scenes = [scene(seed) for seed in range(4)]
+    maps = [s.segmap for s in scenes]
+    tables: dict[str, NDArray[np.generic]] = {}
+    for factor in (1, 2, 4, 8):
+        fitted = segmap_coder.SegmapTables.fit([shrink(m, factor) for m in maps], CLASSES, width=16, train_steps=30)
+        tables |= {f"segmap{factor}.{k}": v for k, v in fitted.arrays().items()}
+    samples: dict[str, list[tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float32]]]]
+    samples = {"image": [], "map": []}
+    for s in scenes:
+        image, quarter = s.image[:352], shrink(s.segmap[:352], 4)
+        one_hot = np.equal(quarter, np.arange(CLASSES)[:, None, None])[None].astype(np.float32)
+        pixels = image.transpose(2, 0, 1)[None].astype(np.float32) / 255
+        classes = shrink(quarter, 4)
+        vectors, relevance = runs["encoder"].run(image=pixels, segmap=one_hot)
+        samples["image"].append((vectors[0], classes, relevance[0, 0]))
+        vectors, relevance = runs["map_encoder"].run(segmap=one_hot)
+        samples["map"].append((vectors[0], np.full_like(classes, 255), relevance[0, 0]))
+    for name, found in samples.items():
+        rows = np.concatenate([vectors.reshape(WIDTH, -1).T for vectors, _, _ in found])
+        codebook = rows[rng.permutation(len(rows))[:CODES]] + rng.normal(0, 0.01, (CODES, WIDTH)).astype(np.float32)
+        tables[f"{name}.codebook"] = codebook
+        coded = [(_nearest(vectors, codebook), classes, relevance) for vectors, classes, relevance in found]
+        fitted_grid = grid.GridTables.fit(coded, CLASSES, codebook, width=16, train_steps=30)
+        tables |= {f"{name}.grid.{k}": v for k, v in fitted_grid.arrays().items()}
+    np.savez_compressed(into / runtime.TABLES, **tables)  # type: ignore[arg-type]
+    write_card(into, "sqgan")
+
+
+def write_card(folder: Path, kind: str) -> runtime.Card:
+    """Write the card of a folder's files."""
+    files = [path.name for path in folder.iterdir() if path.suffix in (".onnx", ".npz")]
+    card = runtime.Card(folder.name, kind, "A stand-in.", CAMVID11.name, 1, runtime.hashes(folder, files))
+    (folder / "card.json").write_text(json.dumps(asdict(card)))
+    return card
+
+
+def network(
+    nodes: list[onnx.NodeProto],
+    inputs: dict[str, Shape],
+    outputs: list[tuple[str, int, Shape]],
+    constants: dict[str, NDArray[np.floating]],
+) -> bytes:
+    """Return a graph as the bytes of an ONNX file."""
+    graph = helper.make_graph(
+        nodes,
+        "stand-in",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape)) for name, shape in inputs.items()],
+        [helper.make_tensor_value_info(name, kind, list(shape)) for name, kind, shape in outputs],
+        [numpy_helper.from_array(np.asarray(value, np.float32), name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    data: bytes = model.SerializeToString()
+    return data
+
+
+def _write_networks(folder: Path, picture_basis: NDArray[np.floating], map_basis: NDArray[np.floating]) -> None:
+    def pool(source: str, to: str, size: int) -> onnx.NodeProto:
+        return helper.make_node("AveragePool", [source], [to], kernel_shape=[size, size], strides=[size, size])
+
+    def grow(source: str, to: str, scale: str) -> onnx.NodeProto:
+        return helper.make_node("Resize", [source, "", scale], [to], mode="nearest")
+
+    def conv(source: str, weight: str, to: str) -> onnx.NodeProto:
+        return helper.make_node("Conv", [source, weight], [to])
+
+    rng = np.random.default_rng(1)
+    grid_of, real = ["n", 1, "rows", "columns"], TensorProto.FLOAT
+    vectors = ("vectors", real, ["n", WIDTH, "rows", "columns"])
+    relevance = ("relevance", real, grid_of)
+    segmap: Shape = ["n", CLASSES, "h", "w"]
+    # Sky first and pedestrians last: whoever wants it otherwise has to say so.
+    order = np.array([2.0, 0.5, 0, 0, 0, 0.5, 1, 0, 0.5, -2, 0])[None, :, None, None]
+
+    nodes = [
+        pool("image", "eighth", 8),
+        helper.make_node("SpaceToDepth", ["eighth"], ["colours"], blocksize=2),
+        conv("colours", "basis", "vectors"),
+        pool("segmap", "shares", 4),
+        conv("shares", "order", "by_class"),
+        conv("vectors", "taste", "by_colour"),
+        helper.make_node("Add", ["by_class", "by_colour"], ["score"]),
+        helper.make_node("Sigmoid", ["score"], ["relevance"]),
+    ]
+    constants = {
+        "basis": picture_basis[:, :, None, None],
+        "order": order,
+        "taste": rng.normal(size=(1, WIDTH, 1, 1)),
+    }
+    inputs = {"image": ["n", 3, "H", "W"], "segmap": segmap}
+    (folder / "encoder.onnx").write_bytes(network(nodes, inputs, [vectors, relevance], constants))
+
+    nodes = [
+        conv("codes", "basis", "colours"),
+        helper.make_node("DepthToSpace", ["colours"], ["eighth"], blocksize=2),
+        grow("eighth", "from_tokens", "by_8"),
+        conv("segmap", "palette", "painted"),
+        grow("painted", "from_map", "by_4"),
+        grow("kept", "where", "by_16"),
+        helper.make_node("Sub", ["from_tokens", "from_map"], ["more"]),
+        helper.make_node("Mul", ["more", "where"], ["told"]),
+        helper.make_node("Add", ["told", "from_map"], ["image"]),
+    ]
+    constants = {
+        "basis": picture_basis.T[:, :, None, None],
+        "palette": _colours().T[:, :, None, None],
+        **{f"by_{factor}": np.array([1, 1, factor, factor]) for factor in (4, 8, 16)},
+    }
+    inputs = {"codes": ["n", WIDTH, "rows", "columns"], "kept": grid_of, "segmap": segmap}
+    data = network(nodes, inputs, [("image", real, ["n", 3, "H", "W"])], constants)
+    (folder / "decoder.onnx").write_bytes(data)
+
+    nodes = [
+        pool("segmap", "shares", 4),
+        conv("shares", "basis", "vectors"),
+        helper.make_node("ReduceMax", ["shares"], ["purity"], axes=[1], keepdims=1),
+        helper.make_node("Neg", ["purity"], ["relevance"]),
+    ]
+    data = network(nodes, {"segmap": segmap}, [vectors, relevance], {"basis": map_basis[:, :, None, None]})
+    (folder / "map_encoder.onnx").write_bytes(data)
+
+    nodes = [
+        helper.make_node("Mul", ["codes", "kept"], ["sent"]),
+        helper.make_node("Conv", ["sent", "basis", "void"], ["cells"]),
+        grow("cells", "logits", "by_4"),
+    ]
+    constants = {
+        "basis": np.pad(map_basis.T, ((0, 1), (0, 0)))[:, :, None, None],
+        "void": np.array([0.0] * CLASSES + [0.05]),
+        "by_4": np.array([1, 1, 4, 4]),
+    }
+    inputs = {"codes": ["n", WIDTH, "rows", "columns"], "kept": grid_of}
+    data = network(nodes, inputs, [("logits", real, ["n", CLASSES + 1, "h", "w"])], constants)
+    (folder / "map_decoder.onnx").write_bytes(data)
+
+
+@cache
+def _colours() -> NDArray[np.float32]:
+    """The mean colour of each class in a few scenes, classes × 3."""
+    images = np.concatenate([scene(seed).image.reshape(-1, 3) for seed in range(4)]) / np.float32(255)
+    ids = np.concatenate([scene(seed).segmap.reshape(-1) for seed in range(4)])
+    fallback = np.array(CAMVID11.colours, np.float32) / 255
+    rows = [images[ids == i].mean(0) if (ids == i).any() else fallback[i] for i in range(CLASSES)]
+    return np.array(rows, np.float32)
+
+
+def _nearest(vectors: NDArray[np.float32], codebook: NDArray[np.float32]) -> NDArray[np.int32]:
+    rows = vectors.reshape(WIDTH, -1).T
+    return (rows @ codebook.T - 0.5 * (codebook**2).sum(1)).argmax(1).astype(np.int32).reshape(vectors.shape[1:])

@@ -37,6 +37,10 @@ class Card:
     files: dict[str, str]
     training: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if not (isinstance(self.files, dict) and all(isinstance(digest, str) for digest in self.files.values())):
+            raise TypeError("its files are not listed as name: SHA-256")
+
     @property
     def fingerprint(self) -> int:
         """The number (0..65535) by which a stream names the model: the start of the hash over its files' hashes."""
@@ -132,7 +136,7 @@ def model(name: str) -> Model:
 
 def model_by_fingerprint(kind: str, fingerprint: int) -> Model:
     """Return the model of a kind that a stream names; raise `ModelError` when it is not installed."""
-    for folder in _folders():
+    for folder in _folders(hidden=True):
         candidate = _load(folder)
         if candidate.card.kind == kind and candidate.card.fingerprint == fingerprint:
             return candidate
@@ -152,11 +156,12 @@ def hashes(folder: Path, names: Iterable[str]) -> dict[str, str]:
     return {name: sha256((folder / name).read_bytes()).hexdigest() for name in names}
 
 
-def _folders() -> Iterator[Path]:
+def _folders(hidden: bool = False) -> Iterator[Path]:
+    """Yield the installed models' folders; with `hidden`, also those that an earlier one of their name stands before."""
     seen = set()
     for root in [*map(Path, filter(None, os.environ.get("SEMPIC_MODELS", "").split(os.pathsep))), SHIPPED]:
         for card in sorted(root.glob("*/card.json")):
-            if card.parent.name not in seen:
+            if hidden or card.parent.name not in seen:
                 seen.add(card.parent.name)
                 yield card.parent
 

@@ -56,6 +56,7 @@ def main(
             began = time.perf_counter()
             decoded = chosen.decode(container.read(stream))
             tally.add(frame, stream, decoded, encoding, time.perf_counter() - began)
+            tally.details.append(chosen.detail(container.read(stream)))
     rows = [tally.row(point) for point, tally in zip(points, tallies, strict=True)]
     result = {
         "sempic": sempic.__version__,
@@ -88,6 +89,7 @@ class _Tally:
         self.psnr: list[float] = []
         self.encoding: list[float] = []
         self.decoding: list[float] = []
+        self.details: list[dict[str, Any]] = []
 
     def add(self, frame: datasets.Frame, stream: bytes, decoded: Decoded, encoding: float, decoding: float) -> None:
         assert frame.segmap is not None
@@ -111,6 +113,9 @@ class _Tally:
         }
         if self.map_score.confusion.any():
             row["map_miou"] = round(self.map_score.miou(), 4)
+        for name, value in self.details[0].items():
+            if isinstance(value, int | float):
+                row[f"mean_{name}"] = round(float(np.mean([d[name] for d in self.details])), 4)
         return row | {"iou": dict(zip(CAMVID11.classes, self.score.per_class().round(4).tolist(), strict=True))}
 
 

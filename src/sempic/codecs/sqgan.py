@@ -178,16 +178,21 @@ class SqGan(Codec):
         return runtime.model_by_fingerprint("sqgan", header.fingerprint).card.name
 
     def detail(self, stream: Stream) -> dict[str, Any]:
-        """Say how many tokens were sent, and how the map travelled."""
+        """Say how the map travelled, how many tokens were sent, and in how many bytes.
+
+        `flat_bytes` is what mask and tokens would take at one bit a position and log2 of the codebook's size a token.
+        """
         parsed = _Parsed(stream)
-        sent = int(parsed.sent.sum())
+        sent, positions = int(parsed.sent.sum()), parsed.sent.size
         is_lossless = stream.sections[0].type == SectionType.MAP
-        travelled = next(k for k, v in MAP_FACTORS.items() if v == parsed.map.factor) if is_lossless else "tokens"
+        bits = int(np.log2(len(parsed.weights.codebook("image"))))
         return {
-            "map": travelled,
+            "map": next(k for k, v in MAP_FACTORS.items() if v == parsed.map.factor) if is_lossless else "tokens",
             "tokens": sent,
-            "positions": parsed.sent.size,
-            "kept": round(sent / parsed.sent.size, 4),
+            "positions": positions,
+            "kept": round(sent / positions, 4),
+            "token_bytes": sum(len(section.payload) for section in stream.sections[1:]),
+            "flat_bytes": -(-(bits * sent + positions) // 8),
         }
 
 
@@ -246,13 +251,12 @@ class _Parsed:
         self.tokens = np.zeros((rows, columns), np.int32)
         self.band_counts: list[int] = []
         self.warnings: list[str] = []
-        for band in bands:
+        tables = self.weights.grid_tables("image")
+        for band in bands[:promised]:
             try:
                 if band.type != SectionType.BAND:
                     raise StreamError(f"its type is {band.type}, which this release does not know")
-                chosen, self.tokens = grid.decode_band(
-                    band.payload, self.tokens, self.sent, classes, self.weights.grid_tables("image")
-                )
+                chosen, self.tokens = grid.decode_band(band.payload, self.tokens, self.sent, classes, tables)
             except StreamError as error:
                 self.warnings.append(f"Band {len(self.band_counts) + 1} and all after it cannot be used: {error}.")
                 break
@@ -260,6 +264,8 @@ class _Parsed:
             self.band_counts.append(int(chosen.sum()))
         if len(self.band_counts) < promised and not stream.warnings and not self.warnings:
             self.warnings.append(f"The stream ends after {len(self.band_counts)} of {promised} bands: it was cut.")
+        if len(bands) > promised:
+            self.warnings.append(f"The stream has {len(bands) - promised} sections more than its map announces.")
 
 
 class _Weights:
@@ -360,19 +366,20 @@ def _keep_bias(keep: str | Mapping[str, float], taxonomy: Taxonomy) -> NDArray[n
     """Return what to add to the relevance (0 to 1) of each class: from -1 for weight 0 to +1 for weight 1."""
     if isinstance(keep, str):
         pairs = [item.partition("=") for item in keep.split(",") if item.strip()]
-        keep = {name: _number(value, name) for name, _, value in pairs}
+        keep = {name: value for name, _, value in pairs}
     bias = np.zeros(len(taxonomy))
-    for name, weight in keep.items():
+    for name, value in keep.items():
+        weight = _number(value, name)
         if not 0 <= weight <= 1:
             raise InputError(f"The weight of '{name.strip()}' is {weight}; it must be from 0 to 1.")
         bias[taxonomy.id_of(name)] = 2 * weight - 1
     return bias
 
 
-def _number(text: str, name: str) -> float:
+def _number(text: Any, name: str) -> float:
     try:
         return float(text)
-    except ValueError:
+    except (ValueError, TypeError):
         raise InputError(
             f"'{name.strip()}={text}' is no weight; write it as {name.strip()}=0.8, for example."
         ) from None

@@ -81,6 +81,8 @@ def _ids(network: runtime.Network, x: NDArray[np.float32], taxonomy: Taxonomy) -
         out = network.run(**{next(iter(network.inputs)): x})[0]
     except Exception as error:
         raise ModelError(f"{network.name} does not run on a picture: {str(error).splitlines()[0]}") from None
+    if not isinstance(out, np.ndarray) or out.size == 0:
+        raise ModelError(f"{network.name} gives nothing that could be a segmap.")
     if out.ndim == 4 and out.shape[1] == len(taxonomy):
         return np.asarray(out[0].argmax(0).astype(np.uint8))
     if out.ndim == 3 and np.issubdtype(out.dtype, np.integer) and out.min() >= 0 and out.max() < len(taxonomy):

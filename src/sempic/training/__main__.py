@@ -17,7 +17,7 @@ from sempic.errors import SempicError
 from sempic.segment import BUILT_IN, segment
 from sempic.taxonomy import CAMVID11
 from sempic.training import export, models
-from sempic.training.loop import Options, Recipe, train
+from sempic.training.loop import Options, Recipe, load_ema, train
 from sempic.training.recipe_segment import SegmentRecipe
 from sempic.training.recipe_sqgan import ImageRecipe, MapRecipe, Sampler, Source
 from sempic.training.segmenters import Segmenter
@@ -51,21 +51,28 @@ def _critic() -> Segmenter:
     return network
 
 
-def _image(predicted: bool, adversarial_from: float, init: str | None) -> Recipe:
-    sampler = Sampler(*_sources(), crop=128, share=0.65)
-    map_stream: MapStream | None = None
-    if predicted and init and (runtime.model(init).folder / "map_encoder.onnx").exists():
-        map_stream = MapStream(len(CAMVID11))
-        models.restore_stream(map_stream, runtime.model(init), "map")
-    return ImageRecipe(sampler, _critic(), predicted, map_stream, adversarial_from=adversarial_from)
+def _map_stream(init: str | None, map_run: Path | None) -> MapStream | None:
+    """Return a trained G_s: of a run, or of the model that training starts from."""
+    network = MapStream(len(CAMVID11))
+    if map_run:
+        load_ema(map_run, network)
+    elif init:
+        models.restore_stream(network, runtime.model(init), "map")
+    else:
+        return None
+    return network
 
 
-RECIPES: dict[str, Callable[[str | None], Recipe]] = {
-    "segmenter": lambda init: SegmentRecipe(datasets.camvid("train")),
-    "judge": lambda init: SegmentRecipe(datasets.camvid("train"), judge=True),
-    "sqgan-map": lambda init: MapRecipe(Sampler(*_sources(), crop=128, share=0.65)),
-    "sqgan-image": lambda init: _image(False, 0.4, init),
-    "sqgan": lambda init: _image(True, 0.05 if init else 0.4, init),
+def _sampler() -> Sampler:
+    return Sampler(*_sources(), crop=128, share=0.65)
+
+
+RECIPES: dict[str, Callable[[str | None, Path | None], Recipe]] = {
+    "segmenter": lambda init, map_run: SegmentRecipe(datasets.camvid("train")),
+    "judge": lambda init, map_run: SegmentRecipe(datasets.camvid("train"), judge=True),
+    "sqgan-map": lambda init, map_run: MapRecipe(_sampler()),
+    "sqgan-image": lambda init, map_run: ImageRecipe(_sampler(), _critic(), False, None, adversarial_from=0.4),
+    "sqgan": lambda init, map_run: ImageRecipe(_sampler(), _critic(), True, _map_stream(init, map_run)),
 }
 
 
@@ -79,6 +86,7 @@ def train_command(
     ] = None,
     init: Annotated[str | None, typer.Option(help="Start from the weights of an installed model.")] = None,
     weights: Annotated[Path | None, typer.Option(help="Start from the averaged weights of another run.")] = None,
+    map_run: Annotated[Path | None, typer.Option(help="For sqgan: the run of G_s, if not that of --init.")] = None,
     seed: int = 0,
     precision: Annotated[str, typer.Option(help="bf16, fp16 or no.")] = "bf16",
 ) -> None:
@@ -89,7 +97,7 @@ def train_command(
     if recipe not in RECIPES:
         raise typer.BadParameter(f"'{recipe}' is no recipe; there are {', '.join(RECIPES)}.")
     torch.manual_seed(seed)
-    chosen = RECIPES[recipe](init)
+    chosen = RECIPES[recipe](init, map_run)
     chosen.networks.to(memory_format=torch.channels_last)
     if weights:
         state = torch.load(weights / "state.pt", map_location="cpu", weights_only=True)

@@ -111,6 +111,14 @@ def train(recipe: Recipe, out: Path, options: Options, say: Callable[[str], None
     return step >= options.steps
 
 
+def average_gradients(module: nn.Module, accelerator: Accelerator) -> None:
+    """Average the gradients of a module that is not wrapped for several processes, such as a discriminator."""
+    if accelerator.num_processes > 1:
+        for parameter in module.parameters():
+            if parameter.grad is not None:
+                parameter.grad = accelerator.reduce(parameter.grad, "mean")
+
+
 def load_ema(run: Path, networks: nn.Module) -> int:
     """Load the averaged weights of a run into `networks`; return the step they are from."""
     state = torch.load(run / "state.pt", map_location="cpu", weights_only=True)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from sempic import datasets
 from sempic.taxonomy import CAMVID11
 from sempic.training import data, losses
-from sempic.training.loop import Recipe
+from sempic.training.loop import Recipe, average_gradients
 from sempic.training.segmenters import Segmenter
 from sempic.training.sqgan import ImageStream, MapStream, one_hot, shrink
 
@@ -199,7 +199,7 @@ class ImageRecipe(Recipe):
             if adversarial:
                 fooling = losses.hinge_generator(self.adversaries(leaf, features, segmap))
                 self._rebalance(fidelity, fooling, leaf)
-                # Spread the discriminator's arrival over a twentieth of the run, so that it does not shock the codec.
+                # A discriminator arrives over a twentieth of the run, so that it does not shock the codec.
                 arrival = min(1.0, (progress - self.adversarial_from) / 0.05)
                 criticism = fidelity + arrival * self.adversaries.balance * fooling
                 scalars["fooling"] = fooling
@@ -217,6 +217,7 @@ class ImageRecipe(Recipe):
                 loss = losses.hinge_discriminator(real, fake)
             discriminator.zero_grad()
             accelerator.backward(loss)
+            average_gradients(self.adversaries, accelerator)
             discriminator.step()
             scalars |= {"discriminator": loss, "balance": self.adversaries.balance}
         return {k: v.detach() for k, v in scalars.items()}

@@ -1,0 +1,167 @@
+"""Models on disk: found by name, folder or fingerprint, and checked before they run."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import stand_in
+
+from sempic import runtime
+from sempic.errors import ModelError
+from sempic.runtime import Card, Model
+
+NETWORK = stand_in.segmenter_network(stride=2)
+
+
+def install(root: Path, name: str, kind: str = "segmenter", content: bytes = NETWORK) -> Path:
+    folder = root / name
+    folder.mkdir(parents=True)
+    (folder / "segmenter.onnx").write_bytes(content)
+    np.savez(folder / runtime.TABLES, codes=np.arange(6))
+    stand_in.write_card(folder, kind)
+    return folder
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder that SEMPIC_MODELS names; nothing else is installed."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    monkeypatch.setenv("SEMPIC_MODELS", str(folder))
+    monkeypatch.setattr(runtime, "SHIPPED", tmp_path / "shipped")
+    return folder
+
+
+def test_a_model_runs_and_brings_its_tables(root):
+    folder = install(root, "one")
+    model = runtime.model("one")
+    assert model.folder == folder
+    assert model.card.kind == "segmenter"
+    assert model.bytes == sum((folder / name).stat().st_size for name in model.card.files)
+    assert list(model.tables["codes"]) == [0, 1, 2, 3, 4, 5]
+    network = model.network("segmenter")
+    assert network is model.network("segmenter")
+    assert network.inputs == {"image": ["n", 3, "h", "w"]}
+    (logits,) = network.run(image=np.zeros((1, 3, 8, 6), np.float32))
+    assert logits.shape == (1, 11, 4, 3)
+
+
+def test_a_folder_is_as_good_as_a_name(root, tmp_path):
+    folder = install(tmp_path / "elsewhere", "two")
+    assert runtime.model(str(folder)).card.name == "two"
+    assert runtime.models() == []
+
+
+def test_an_unknown_model_is_an_error_that_lists_the_known_ones(root):
+    with pytest.raises(ModelError, match="installed are: none"):
+        runtime.model("absent")
+    install(root, "b")
+    install(root, "a")
+    with pytest.raises(ModelError, match=r"'absent'.*installed are: a, b"):
+        runtime.model("absent")
+
+
+def test_own_models_come_before_the_shipped_ones_in_the_order_of_the_variable(root, tmp_path, monkeypatch):
+    shipped = install(runtime.SHIPPED, "same", content=b"shipped")
+    install(runtime.SHIPPED, "only-shipped")
+    first, second = tmp_path / "first", tmp_path / "second"
+    later = install(second, "same", content=b"second")
+    assert runtime.model("same").folder == shipped
+    monkeypatch.setenv("SEMPIC_MODELS", os.pathsep.join(["", str(first), str(second)]))
+    assert runtime.model("same").folder == later
+    earlier = install(first, "same", content=b"first")
+    assert runtime.model("same").folder == earlier
+    assert [m.card.name for m in runtime.models()] == ["only-shipped", "same"]
+    assert runtime.model("only-shipped").folder.parent == runtime.SHIPPED
+
+
+def test_streams_find_their_model_by_kind_and_fingerprint(root):
+    install(root, "a", kind="judge")
+    mark = runtime.model("a").card.fingerprint
+    assert runtime.model_by_fingerprint("judge", mark).card.name == "a"
+    for kind, number in (("sqgan", mark), ("judge", mark ^ 1)):
+        with pytest.raises(ModelError, match=f"{kind}.*{number:04x}"):
+            runtime.model_by_fingerprint(kind, number)
+
+
+def test_a_stream_finds_its_model_behind_another_of_the_same_name(root):
+    install(runtime.SHIPPED, "same", content=b"the one that the stream was made with")
+    mark = Model(runtime.SHIPPED / "same").card.fingerprint
+    install(root, "same", content=b"a newer one")
+    assert runtime.model("same").folder.parent == root
+    assert runtime.model_by_fingerprint("segmenter", mark).folder.parent == runtime.SHIPPED
+
+
+def test_the_fingerprint_is_of_the_files_alone():
+    files = {"b.onnx": "22" * 32, "a.onnx": "11" * 32}
+    card = Card("x", "sqgan", "", "camvid11", 5, files)
+    assert card.fingerprint == 0x08E2  # written into streams: it never changes
+    other = Card("y", "judge", "else", "camvid11", 6, dict(sorted(files.items())), {"steps": 3})
+    assert other.fingerprint == card.fingerprint
+    assert Card("x", "sqgan", "", "camvid11", 5, {**files, "b.onnx": "23" * 32}).fingerprint != card.fingerprint
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        "",
+        "{",
+        "[]",
+        "7",
+        "{}",
+        '{"name": "x"}',
+        '{"name": "x", "kind": "sqgan", "summary": "", "taxonomy": "camvid11", "parameters": 1, "files": {}, "more": 1}',
+        '{"name": "x", "kind": "sqgan", "summary": "", "taxonomy": "camvid11", "parameters": 1, "files": ["a"]}',
+        '{"name": "x", "kind": "sqgan", "summary": "", "taxonomy": "camvid11", "parameters": 1, "files": {"a": 1}}',
+        b"\xff\xfe\x00",
+    ],
+)
+def test_a_bad_card_is_a_model_error(tmp_path, text):
+    if isinstance(text, bytes):
+        (tmp_path / "card.json").write_bytes(text)
+    elif text is not None:
+        (tmp_path / "card.json").write_text(text)
+    with pytest.raises(ModelError, match="card"):
+        Model(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["segmenter.onnx", "tables.npz"])
+@pytest.mark.parametrize("harm", ["flip", "cut", "gone", "unlisted"])
+def test_a_damaged_file_is_refused(root, name, harm):
+    folder = install(root, "one")
+    path = folder / name
+    data = bytearray(path.read_bytes())
+    if harm == "flip":
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+    elif harm == "cut":
+        path.write_bytes(data[:-1])
+    elif harm == "gone":
+        path.unlink()
+    else:
+        card = json.loads((folder / "card.json").read_text())
+        del card["files"][name]
+        (folder / "card.json").write_text(json.dumps(card))
+    model = Model(folder)
+    with pytest.raises(ModelError, match=name):
+        _ = model.tables if name == runtime.TABLES else model.network("segmenter")
+
+
+def test_a_file_that_is_no_network_is_refused_by_name(root):
+    install(root, "one", content=b"not a network")
+    with pytest.raises(ModelError, match="one/segmenter"):
+        runtime.model("one").network("segmenter")
+    with pytest.raises(ModelError, match=r"absent\.onnx"):
+        runtime.Network(root / "absent.onnx", "absent.onnx")
+
+
+@pytest.mark.sqgan
+def test_the_shipped_models_are_whole():
+    for model in map(Model, sorted(p.parent for p in runtime.SHIPPED.glob("*/card.json"))):
+        assert model.card.name == model.folder.name
+        assert runtime.hashes(model.folder, model.card.files) == model.card.files

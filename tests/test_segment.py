@@ -1,0 +1,189 @@
+"""Segmenters: the built-in one's place, any ONNX file's, and segmaps that are handed in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import stand_in
+from onnx import TensorProto, helper
+from stand_in import scene
+
+from sempic import runtime
+from sempic.errors import InputError, ModelError
+from sempic.segment import BUILT_IN, LONGEST_SIDE, check_segmap, segment
+from sempic.taxonomy import CAMVID11
+
+
+@pytest.fixture
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in.make_segmenter(tmp_path)
+    monkeypatch.setenv("SEMPIC_MODELS", str(tmp_path))
+
+
+def onnx_file(folder: Path, data: bytes) -> Path:
+    path = folder / "network.onnx"
+    path.write_bytes(data)
+    return path
+
+
+def bands(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """A picture of class colours in three upright bands, and its segmap."""
+    segmap = np.full((height, width), 3, np.uint8)
+    segmap[:, width // 3 :] = 8
+    segmap[:, 2 * width // 3 :] = 0
+    return (stand_in._colours()[segmap] * 255).round().astype(np.uint8), segmap
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (17, 33), (75, 100), (120, 160), (640, 33), (700, 900)])
+def test_the_built_in_segmenter_answers_at_the_pictures_size(models, height, width):
+    image, segmap = bands(height, width)
+    found = segment(image, CAMVID11)
+    assert found.shape == (height, width)
+    assert found.dtype == np.uint8
+    assert (found == segmap).mean() > (0.95 if min(height, width) > 64 else 0.8)
+
+
+def test_a_built_in_segmenter_that_is_not_there_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEMPIC_MODELS", str(tmp_path))
+    monkeypatch.setattr(runtime, "SHIPPED", tmp_path)
+    with pytest.raises(ModelError, match=BUILT_IN):
+        segment(scene(0, 32, 32).image, CAMVID11)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 8])
+@pytest.mark.parametrize("ids", [False, True])
+@pytest.mark.parametrize("size", [("h", "w"), (64, 96)])
+def test_a_network_may_answer_in_logits_or_ids_at_any_scale(tmp_path, stride, ids, size):
+    path = onnx_file(tmp_path, stand_in.segmenter_network(size, stride, ids=ids))
+    image, segmap = bands(75, 100)
+    found = segment(image, CAMVID11, path)
+    assert found.shape == (75, 100)
+    assert found.dtype == np.uint8
+    assert (found == segmap).mean() > 0.9
+
+
+def test_the_padding_does_not_shift_the_answer(tmp_path):
+    path = onnx_file(tmp_path, stand_in.segmenter_network(stride=1))
+    image, segmap = bands(75, 100)
+    assert np.array_equal(segment(image, CAMVID11, path), segmap)
+
+
+def test_large_pictures_are_segmented_small(tmp_path, monkeypatch):
+    seen = []
+    run = runtime.Network.run
+    monkeypatch.setattr(runtime.Network, "run", lambda self, **x: (seen.append(x["image"].shape), run(self, **x))[1])
+    path = onnx_file(tmp_path, stand_in.segmenter_network())
+    for height, width in ((1024, 2048), (3000, 16), (LONGEST_SIDE, 480)):
+        image, segmap = bands(height, width)
+        found = segment(image, CAMVID11, path)
+        assert found.shape == (height, width)
+        if width > 16:
+            assert (found == segmap).mean() > 0.95
+    assert [shape[2:] for shape in seen] == [(320, 640), (640, 32), (640, 480)]
+
+
+def test_pixels_reach_the_network_as_rgb_from_0_to_1(tmp_path):
+    constants = {"weight": np.zeros((11, 3, 1, 1)), "bias": np.zeros(11)}
+    constants["weight"][5, 0] = 1  # class 5 where there is red, class 6 where there is more blue
+    constants["weight"][6, 2] = 1
+    constants["bias"][:5] = 0.5
+    constants["bias"][7:] = 0.5
+    node = helper.make_node("Conv", ["x", "weight", "bias"], ["y"])
+    outputs = [("y", TensorProto.FLOAT, ["n", 11, "h", "w"])]
+    path = onnx_file(tmp_path, stand_in.network([node], {"x": ["n", 3, "h", "w"]}, outputs, constants))
+    image = np.zeros((32, 96, 3), np.uint8)
+    image[:, :32, 0], image[:, 32:64, 2], image[:, 64:] = 255, 255, 100
+    found = segment(image, CAMVID11, path)
+    assert (found[:, :32] == 5).all()
+    assert (found[:, 32:64] == 6).all()
+    assert (found[:, 64:] == 0).all()
+
+
+# -- networks that are no segmenters ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("classes", [1, 10, 12, 19])
+def test_a_network_of_other_classes_is_refused(tmp_path, classes):
+    path = onnx_file(tmp_path, stand_in.segmenter_network(classes=classes))
+    with pytest.raises(ModelError, match=f"{classes}.*camvid11"):
+        segment(scene(0, 64, 48).image, CAMVID11, path)
+
+
+def identity(kind: str, shape: list[int | str], to: int = TensorProto.FLOAT) -> bytes:
+    node = helper.make_node("Cast", ["x"], ["y"], to=to) if kind == "Cast" else helper.make_node(kind, ["x"], ["y"])
+    return stand_in.network([node], {"x": shape}, [("y", to, [None] * len(shape))], {})
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"", "network"),
+        (b"\x89PNG\r\n\x1a\n", "network"),
+        (identity("Relu", ["n", 1, "h", "w"]), "no segmenter"),
+        (identity("Relu", ["n", 3]), "no segmenter"),
+        (identity("Relu", ["n", 3, "h", "w"]), "class ids"),
+        (identity("Cast", ["n", 3, "h", "w"], TensorProto.INT64), "class ids"),
+        (stand_in.segmenter_network((48, "w")), "does not run"),
+    ],
+)
+def test_a_network_that_is_no_segmenter_is_refused(tmp_path, data, says):
+    with pytest.raises(ModelError, match=says):
+        segment(scene(0, 64, 48).image, CAMVID11, onnx_file(tmp_path, data))
+
+
+def test_ids_beyond_the_classes_are_refused(tmp_path):
+    node = helper.make_node("ArgMax", ["x"], ["y"], axis=3, keepdims=0)  # the column of the maximum, 0..63
+    data = stand_in.network([node], {"x": ["n", 3, "h", "w"]}, [("y", TensorProto.INT64, ["n", 3, "h"])], {})
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[:, 40] = 255
+    with pytest.raises(ModelError, match="class ids"):
+        segment(image, CAMVID11, onnx_file(tmp_path, data))
+
+
+def test_an_empty_answer_is_refused(tmp_path):
+    nodes = [helper.make_node("Slice", ["x", "zero", "zero", "axes"], ["cut"])]
+    nodes = [
+        helper.make_node("ArgMax", ["x"], ["ids"], axis=1, keepdims=0),
+        helper.make_node("Cast", ["zero"], ["index"], to=TensorProto.INT64),
+        helper.make_node("Slice", ["ids", "index", "index", "index"], ["y"]),
+    ]
+    outputs = [("y", TensorProto.INT64, ["n", "h", "w"])]
+    data = stand_in.network(nodes, {"x": ["n", 3, "h", "w"]}, outputs, {"zero": np.zeros(1)})
+    with pytest.raises(ModelError):
+        segment(scene(0, 64, 48).image, CAMVID11, onnx_file(tmp_path, data))
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    for path in (tmp_path / "absent.onnx", tmp_path):
+        with pytest.raises(ModelError, match=path.name):
+            segment(scene(0, 64, 48).image, CAMVID11, path)
+
+
+# -- segmaps handed in ------------------------------------------------------------------------------------------------
+
+
+def test_a_segmap_that_fits_is_taken_as_it_is():
+    image, segmap = scene(0, 64, 48).image, scene(0, 64, 48).segmap.copy()
+    segmap[0] = 255
+    assert check_segmap(segmap, image, CAMVID11) is segmap
+
+
+@pytest.mark.parametrize(
+    ("segmap", "says"),
+    [
+        (np.zeros((64, 48), np.uint8), "shape"),
+        (np.zeros((48, 64, 3), np.uint8), "shape"),
+        (np.zeros(48, np.uint8), "shape"),
+        (np.zeros((48, 64), np.float32), "float32"),
+        (np.zeros((48, 64), bool), "bool"),
+        ([[0] * 64] * 48, "int"),
+        (np.full((48, 64), 11, np.uint8), "class 11"),
+        (np.full((48, 64), 254, np.uint8), "class 254"),
+        ("labels.png", "shape"),
+    ],
+)
+def test_a_segmap_that_does_not_fit_is_refused(segmap, says):
+    with pytest.raises(InputError, match=says):
+        check_segmap(segmap, np.zeros((48, 64, 3), np.uint8), CAMVID11)

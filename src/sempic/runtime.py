@@ -157,7 +157,7 @@ def hashes(folder: Path, names: Iterable[str]) -> dict[str, str]:
 
 
 def _folders(hidden: bool = False) -> Iterator[Path]:
-    """Yield the installed models' folders; with `hidden`, also those that an earlier one of their name stands before."""
+    """Yield the folders of installed models; with `hidden`, also those that another of the same name hides."""
     seen = set()
     for root in [*map(Path, filter(None, os.environ.get("SEMPIC_MODELS", "").split(os.pathsep))), SHIPPED]:
         for card in sorted(root.glob("*/card.json")):

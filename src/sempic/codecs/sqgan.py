@@ -14,7 +14,7 @@ tokens. `docs/format.md` has the sections byte by byte.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
@@ -364,11 +364,13 @@ def _grid_size(height: int, width: int) -> tuple[int, int]:
 
 def _keep_bias(keep: str | Mapping[str, float], taxonomy: Taxonomy) -> NDArray[np.float64]:
     """Return what to add to the relevance (0 to 1) of each class: from -1 for weight 0 to +1 for weight 1."""
+    pairs: Iterable[tuple[str, Any]]
     if isinstance(keep, str):
-        pairs = [item.partition("=") for item in keep.split(",") if item.strip()]
-        keep = {name: value for name, _, value in pairs}
+        pairs = ((name, value) for name, _, value in (item.partition("=") for item in keep.split(",") if item.strip()))
+    else:
+        pairs = keep.items()
     bias = np.zeros(len(taxonomy))
-    for name, value in keep.items():
+    for name, value in pairs:
         weight = _number(value, name)
         if not 0 <= weight <= 1:
             raise InputError(f"The weight of '{name.strip()}' is {weight}; it must be from 0 to 1.")

@@ -56,6 +56,9 @@ def write_network(
     assert program is not None
     model = program.model_proto
     _halve(model.graph)
+    # The exporter notes a stack trace, with the paths of this machine, at every node: a fifth of a small file.
+    for part in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.initializer):
+        del part.metadata_props[:]
     onnx.save(model, str(path))
 
 

@@ -77,7 +77,7 @@ def train(recipe: Recipe, out: Path, options: Options, say: Callable[[str], None
 
     started = saved = time.monotonic()
     sums: dict[str, float] = {}
-    step = first
+    step = logged = first
     while step < options.steps:
         # Randomness is a function of (seed, step, process): resuming needs no random state and repeats nothing.
         rng = np.random.default_rng((options.seed, step, accelerator.process_index))
@@ -95,13 +95,13 @@ def train(recipe: Recipe, out: Path, options: Options, say: Callable[[str], None
         now = time.monotonic()
         late = options.max_minutes is not None and now - started > options.max_minutes * 60
         if accelerator.is_main_process and (step % options.log_every == 0 or step == options.steps):
-            count = (step - first - 1) % options.log_every + 1 if step == options.steps else options.log_every
-            row = {k: round(v / count, 5) for k, v in sums.items()}
+            row = {k: round(v / (step - logged), 5) for k, v in sums.items()}
             row = {"step": step, "seconds": round(now - started, 1), **row}
             with (out / "log.jsonl").open("a") as log:
                 log.write(json.dumps(row) + "\n")
             say(" ".join(f"{k} {v:g}" for k, v in row.items()))
             sums.clear()
+            logged = step
         due = now - saved > options.checkpoint_minutes * 60 or step == options.steps or late
         if accelerator.is_main_process and due:
             _save(checkpoint, recipe, plain, ema, step, options)

@@ -47,13 +47,13 @@ class Sampler:
         """Return `count` pictures, the maps to send and the labels to be judged by; N×3×S×S, N×S×S and N×S×S."""
         images, maps, labels = [], [], []
         for _ in range(count):
-            street = rng.random() < self.share
+            street = rng.random() < self.share or not self.photos
             pool = self.labelled if street else self.photos
             source = pool[rng.integers(len(pool))]
             # Both maps ride through the crop in one array: the label in the low, the prediction in the high digits.
             both = np.stack([_labels(source), source.predicted], 2)
             image, cut = _crop(source.frame.image, both, self.crop, (0.75, 1.4) if street else (0.5, 1.1), rng)
-            if street and rng.random() < 0.7:
+            if street and rng.random() < 0.7 and self.pieces:
                 self._paste(image, cut, rng)
             images.append(data.jitter(image, 0.08, rng))
             labels.append(cut[..., 0])
@@ -132,7 +132,7 @@ class MapRecipe(Recipe):
         entropy = F.cross_entropy(logits.float(), truth, self.weights.to(logits.device))
         self.optimisers[0].zero_grad()
         accelerator.backward(entropy + 0.25 * quantised.commitment)
-        nn.utils.clip_grad_norm_(self.networks.parameters(), 1.0)
+        accelerator.clip_grad_norm_(self.networks.parameters(), 1.0)
         self.optimisers[0].step()
         return {"entropy": entropy.detach(), "commitment": quantised.commitment.detach()}
 
@@ -208,7 +208,7 @@ class ImageRecipe(Recipe):
         generator.zero_grad()
         plain_l1 = (decoded - images).abs().mean()
         accelerator.backward((relaxed * gradient).sum() + 0.1 * plain_l1 + 0.25 * quantised.commitment)
-        nn.utils.clip_grad_norm_(self.networks.parameters(), 1.0)
+        accelerator.clip_grad_norm_(self.networks.parameters(), 1.0)
         generator.step()
         if adversarial:
             with accelerator.autocast():

@@ -165,7 +165,10 @@ class Quantiser(nn.Module):
         self.sums.lerp_(sums, 1 - self.decay)
         # A code is idle when it is used ten times less than the average one; small batches make absolute bounds wrong.
         idle = self.usage < 0.1 * self.usage.mean()
-        if bool(idle.any()) and len(rows) >= CODES // 16:
+        enough = torch.tensor(float(len(rows) >= CODES // 16), device=rows.device)
+        if torch.distributed.is_initialized():  # all processes restart codes or none does
+            torch.distributed.all_reduce(enough, torch.distributed.ReduceOp.MIN)
+        if bool(idle.any()) and bool(enough):
             fresh = rows[torch.randint(len(rows), (CODES,), device=rows.device)]
             if torch.distributed.is_initialized():
                 torch.distributed.broadcast(fresh, 0)

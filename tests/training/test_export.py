@@ -1,0 +1,143 @@
+"""From weights to ONNX and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+from torch import nn
+from torch.export import Dim
+
+from sempic import runtime
+from sempic.errors import ModelError
+from sempic.training import export, models
+from sempic.training.segmenters import Segmenter
+from sempic.training.sqgan import MapStream
+
+
+@pytest.fixture(scope="module")
+def segmenter() -> Segmenter:
+    """A segmenter whose running statistics are not those of a fresh one."""
+    torch.manual_seed(0)
+    network = Segmenter(11, pretrained=False)
+    with torch.no_grad():
+        network(torch.rand(2, 3, 64, 64))
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def exported(segmenter: Segmenter, tmp_path_factory: pytest.TempPathFactory) -> runtime.Model:
+    folder = tmp_path_factory.mktemp("models") / "segmenter-test"
+    folder.mkdir()
+    h, w = 32 * Dim("h", min=1, max=256), 32 * Dim("w", min=1, max=256)
+    export.write_network(
+        models._FullSize(segmenter),
+        folder / "segmenter.onnx",
+        {"image": torch.rand(1, 3, 96, 128)},
+        ["logits"],
+        {"image": {2: h, 3: w}},
+    )
+    export.write_card(folder, "segmenter", "A test's.", export.count_parameters(segmenter), {"steps": 1})
+    return runtime.Model(folder)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (64, 160)])
+def test_onnx_runtime_answers_as_torch_does(segmenter, exported, size):
+    image = torch.rand(1, 3, *size)
+    with torch.no_grad():
+        expected = models._FullSize(segmenter)(image).numpy()
+    network = exported.network("segmenter")
+    assert list(network.inputs) == ["image"]
+    (logits,) = network.run(image=image.numpy())
+    assert logits.shape == (1, 11, *size)
+    assert logits.dtype == np.float32
+    assert np.abs(logits - expected).max() < 0.01 * np.abs(expected).max() + 1e-3
+
+
+def test_big_weights_are_stored_in_half_precision_and_all_on_file(segmenter, exported):
+    graph = onnx.load(str(exported.folder / "segmenter.onnx")).graph
+    large = [w for w in graph.initializer if numpy_helper.to_array(w).size >= export.HALVED_FROM]
+    assert large
+    assert all(numpy_helper.to_array(w).dtype != np.float32 for w in large)
+    weights = sum(p.numel() for p in segmenter.parameters())
+    assert exported.size < 2.2 * weights
+    assert str(Path(__file__).parents[2]).encode() not in (exported.folder / "segmenter.onnx").read_bytes()
+    assert exported.card.parameters == weights
+    assert exported.card.training == {"steps": 1}
+    assert list(exported.card.files) == ["segmenter.onnx"]
+
+
+def test_exported_weights_come_back(segmenter, exported):
+    network = Segmenter(11, pretrained=False).eval()
+    export.restore(network, export.read_weights(exported, ["segmenter"]))
+    for name, value in segmenter.state_dict().items():
+        if value.is_floating_point():
+            got = network.state_dict()[name]
+            assert torch.allclose(got, value, rtol=1e-3, atol=1e-6), name
+    image = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.allclose(network(image), segmenter(image), atol=1e-2)
+
+
+def test_a_model_of_another_network_is_not_restored(exported):
+    with pytest.raises(ModelError, match="lacks"):
+        export.restore(MapStream(11), export.read_weights(exported, ["segmenter"]))
+
+
+class Doubled(nn.Module):
+    """A layer under a method of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(8, 40, 1)
+
+    def twice(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return 2 * self.layer(x), x.mean(1, keepdim=True)
+
+
+def test_a_method_is_exported_with_the_names_of_its_network(tmp_path):
+    network = Doubled()
+    with torch.no_grad():
+        network.layer.weight[0, 0] = 1e6  # beyond half precision
+    sizes = {"x": {2: 2 * Dim("h", min=1, max=64), 3: Dim("w", min=1, max=64)}}
+    path = tmp_path / "doubled.onnx"
+    export.write_network(export.Method(network, "twice"), path, {"x": torch.rand(1, 8, 6, 5)}, ["y", "mean"], sizes)
+    export.write_card(tmp_path, "test", "", 1, {})
+    model = runtime.Model(tmp_path)
+    x = np.random.default_rng(0).random((1, 8, 4, 9), np.float32)
+    y, mean = model.network("doubled").run(x=x)
+    assert y.shape == (1, 40, 4, 9)
+    assert np.isfinite(y).all()
+    assert np.allclose(mean, x.mean(1, keepdims=True), atol=1e-6)
+    restored = Doubled()
+    export.restore(restored, export.read_weights(model, ["doubled"]))
+    assert restored.layer.weight[0, 0].item() == np.finfo(np.float16).max
+    assert torch.allclose(restored.layer.weight[1:], network.layer.weight[1:], rtol=1e-3, atol=1e-6)
+    assert torch.equal(restored.layer.bias, network.layer.bias)
+
+
+def test_a_stream_is_restored_with_its_codebook(tmp_path: Path):
+    torch.manual_seed(0)
+    original = MapStream(11)
+    # The networks' weights alone, as an exported file holds them, without the time that an export takes.
+    for name in ("map_encoder", "map_decoder"):
+        weights = [
+            numpy_helper.from_array(value.numpy(), f"network.{key}")
+            for key, value in original.state_dict().items()
+            if not key.startswith("quantiser")
+        ]
+        graph = onnx.helper.make_graph([], name, [], [], weights)
+        onnx.save(onnx.helper.make_model(graph), str(tmp_path / f"{name}.onnx"))
+    codebook = torch.randn_like(original.quantiser.codebook)
+    np.savez(tmp_path / runtime.TABLES, **{"map.codebook": codebook.numpy().astype(np.float16)})
+    export.write_card(tmp_path, "sqgan", "", 1, {})
+    restored = MapStream(11)
+    models.restore_stream(restored, runtime.Model(tmp_path), "map")
+    for key, value in original.named_parameters():
+        assert torch.equal(restored.state_dict()[key], value), key
+    assert torch.allclose(restored.quantiser.codebook, codebook, atol=5e-3)
+    assert torch.allclose(restored.quantiser.sums / restored.quantiser.usage[:, None], codebook, atol=5e-3)

@@ -1,0 +1,280 @@
+"""The networks of SQ-GAN, piece by piece."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from sempic.coding import resample
+from sempic.training import losses
+from sempic.training.sqgan import (
+    CODE_WIDTH,
+    CODES,
+    Demasker,
+    ImageStream,
+    MapStream,
+    Quantiser,
+    Samm,
+    WindowAttention,
+    keep_most_relevant,
+    one_hot,
+    shrink,
+)
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+# -- maps -------------------------------------------------------------------------------------------------------------
+
+
+def test_void_is_the_zero_vector():
+    ids = torch.tensor([[[0, 2, 255], [1, 255, 3]]])
+    hot = one_hot(ids, 3)
+    assert hot.shape == (1, 3, 2, 3)
+    assert hot.sum(1).tolist() == [[[1, 1, 0], [1, 0, 0]]]
+    assert hot.argmax(1)[0, 0, 1] == 2
+
+
+def test_shrinking_agrees_with_the_codec():
+    rng = np.random.default_rng(0)
+    ids = rng.choice([0, 1, 2, 255], (3, 16, 24), p=[0.3, 0.2, 0.1, 0.4]).astype(np.uint8)
+    ids[0, :4, :4] = 255
+    ids[0, 4:8, :4] = 255
+    ids[0, 4, 0] = 1
+    hot = shrink(torch.from_numpy(ids).long(), 3)
+    assert hot.shape == (3, 3, 4, 6)
+    assert hot[0, :, 0, 0].tolist() == [0, 0, 0]
+    codec = np.stack([resample.shrink(x, 4) for x in ids])
+    ours = torch.where(hot.sum(1) > 0, hot.argmax(1), 255).numpy()
+    # Void wins in the codec where it is the majority; in training only where there is nothing else.
+    assert np.array_equal(ours[codec != 255], codec[codec != 255])
+    assert ours[0, 1, 0] == 1
+
+
+# -- masking ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_most_relevant_are_kept():
+    relevance = torch.rand(5, 1, 3, 7)
+    fraction = torch.tensor([0.0, 1 / 21, 0.5, 0.999, 1.0])
+    kept = keep_most_relevant(relevance, fraction)
+    assert kept.shape == relevance.shape
+    assert kept.flatten(1).sum(1).tolist() == [0, 1, 10, 20, 21]
+    for scores, mask in zip(relevance.flatten(1), kept.flatten(1) > 0, strict=True):
+        if mask.any() and not mask.all():
+            assert scores[mask].min() >= scores[~mask].max()
+
+
+def test_relevance_lies_between_0_and_1_and_learns_through_the_vectors():
+    samm = Samm(32, 5)
+    segmap = one_hot(torch.randint(0, 6, (2, 16, 24)), 5)
+    vectors, relevance = samm(torch.randn(2, 32, 4, 6), segmap)
+    assert vectors.shape == (2, CODE_WIDTH, 4, 6)
+    assert relevance.shape == (2, 1, 4, 6)
+    assert 0 < relevance.min() < relevance.max() < 1
+    vectors.square().sum().backward()
+    assert samm.score.weight.grad.abs().sum() > 0
+
+
+# -- quantiser --------------------------------------------------------------------------------------------------------
+
+
+def test_the_nearest_code_stands_for_a_vector():
+    quantiser = Quantiser().eval()
+    vectors = torch.randn(2, CODE_WIDTH, 3, 5)
+    quantised = quantiser(vectors, torch.ones(2, 1, 3, 5))
+    rows = vectors.movedim(1, -1).reshape(-1, CODE_WIDTH)
+    nearest = torch.cdist(rows, quantiser.codebook).argmin(1).reshape(2, 3, 5)
+    assert torch.equal(quantised.indices, nearest)
+    assert torch.allclose(quantised.codes.movedim(1, -1), quantiser.codebook[nearest], atol=1e-6)
+    expected = (vectors.movedim(1, -1) - quantiser.codebook[nearest]).square().mean()
+    assert torch.allclose(quantised.commitment, expected)
+
+
+def test_evaluation_leaves_the_codebook_alone():
+    quantiser = Quantiser()
+    vectors, kept = torch.randn(4, CODE_WIDTH, 8, 8), torch.ones(4, 1, 8, 8)
+    quantiser(vectors, kept)
+    before = {name: value.clone() for name, value in quantiser.state_dict().items()}
+    quantiser.eval()(vectors, kept)
+    assert all(torch.equal(before[name], value) for name, value in quantiser.state_dict().items())
+    quantiser.train()(vectors, kept)
+    assert not torch.equal(before["codebook"], quantiser.codebook)
+
+
+def test_gradients_pass_straight_through():
+    quantiser = Quantiser().eval()
+    vectors = torch.randn(1, CODE_WIDTH, 4, 4, requires_grad=True)
+    weight = torch.randn(1, CODE_WIDTH, 4, 4)
+    (quantiser(vectors, torch.ones(1, 1, 4, 4)).codes * weight).sum().backward()
+    assert torch.allclose(vectors.grad, weight)
+
+
+def test_dropped_vectors_neither_commit_nor_teach():
+    vectors, kept = torch.randn(2, CODE_WIDTH, 16, 16), torch.zeros(2, 1, 16, 16)
+    kept[:, :, :8] = 1
+    twins = [Quantiser(), Quantiser()]
+    twins[1].load_state_dict(twins[0].state_dict())
+    changed = torch.where(kept > 0, vectors, vectors + 5)
+    results = []
+    for twin, x in zip(twins, (vectors, changed), strict=True):
+        torch.manual_seed(1)
+        results.append(twin(x, kept))
+    assert torch.equal(twins[0].codebook, twins[1].codebook)
+    assert torch.allclose(results[0].commitment, results[1].commitment)
+    nothing = twins[0](vectors, torch.zeros_like(kept))
+    assert nothing.commitment == 0
+    assert nothing.codes.isfinite().all()
+
+
+def test_idle_codes_restart_and_the_codebook_comes_to_the_data():
+    quantiser = Quantiser(decay=0.9)
+    centres = torch.randn(200, CODE_WIDTH) * 3 + 10
+    used, distance = [], []
+    for _ in range(15):
+        rows = centres[torch.randint(200, (2048,))] + 0.01 * torch.randn(2048, CODE_WIDTH)
+        vectors = rows.T.reshape(1, CODE_WIDTH, 32, 64)
+        quantised = quantiser(vectors, torch.ones(1, 1, 32, 64))
+        used.append(len(quantised.indices.unique()))
+        distance.append(float(quantised.commitment))
+    assert used[-1] > 150
+    assert distance[-1] < 0.05 * distance[0]
+    assert quantiser.codebook.isfinite().all()
+
+
+# -- de-masking -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shift", [False, True])
+@pytest.mark.parametrize("size", [(8, 8), (16, 24)])
+def test_attention_keeps_shapes_and_learns(shift, size):
+    attention = WindowAttention(32, shift)
+    x = torch.randn(2, 32, *size, requires_grad=True)
+    y = attention(x, torch.ones(2, 1, *size))
+    assert y.shape == x.shape
+    y.square().sum().backward()
+    assert x.grad.isfinite().all()
+    assert attention.bias.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("shift", [False, True])
+def test_attention_stays_in_its_window(shift):
+    attention = WindowAttention(32, shift).eval()
+    attention.norm = torch.nn.Identity()  # a norm over the picture is not what is asked about
+    x, weight = torch.randn(1, 32, 16, 16), torch.ones(1, 1, 16, 16)
+    changed = x.clone()
+    changed[..., 0, 0] += 1
+    reached = (attention(x, weight) != attention(changed, weight)).any(1)[0]
+    window = torch.zeros(16, 16, dtype=torch.bool)
+    window[: 4 if shift else 8, : 4 if shift else 8] = True
+    assert torch.equal(reached, window)
+
+
+def test_a_dropped_key_of_weight_0_is_not_seen():
+    attention = WindowAttention(32, False).eval()
+    attention.norm = torch.nn.Identity()
+    x, weight = torch.randn(1, 32, 8, 8), torch.ones(1, 1, 8, 8)
+    weight[..., 3, 3] = 0
+    changed = x.clone()
+    changed[..., 3, 3] += 0.1
+    same = (attention(x, weight) == attention(changed, weight)).all(1)[0]
+    # Its value counts for nothing, only its share of the softmax (weights are not renormalised) is felt.
+    weight[:] = 0
+    assert torch.allclose(attention(x, weight), x + attention.out.bias[:, None, None], atol=1e-6)
+    assert not same[3, 3]
+
+
+@pytest.mark.parametrize("size", [(8, 8), (16, 8)])
+def test_the_demasker_looks_at_kept_codes_only(size):
+    demasker = Demasker(32, layers=2).eval()
+    codes, kept = torch.randn(2, CODE_WIDTH, *size), (torch.rand(2, 1, *size) < 0.5).float()
+    y = demasker(codes, kept)
+    assert y.shape == (2, 32, *size)
+    assert torch.equal(y, demasker(torch.where(kept > 0, codes, torch.full_like(codes, 7.0)), kept))
+    assert not torch.equal(y, demasker(codes, torch.ones_like(kept)))
+    for nothing in (torch.zeros_like(kept), torch.ones_like(kept)):
+        assert demasker(codes, nothing).isfinite().all()
+
+
+# -- streams ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def image_stream() -> ImageStream:
+    torch.manual_seed(0)
+    return ImageStream(11).eval()
+
+
+@pytest.fixture(scope="module")
+def map_stream() -> MapStream:
+    torch.manual_seed(0)
+    return MapStream(11).eval()
+
+
+@torch.no_grad()
+def test_the_picture_stream_has_the_shapes_that_the_codec_expects(image_stream):
+    image, segmap = torch.rand(1, 3, 128, 128), shrink(torch.randint(0, 12, (1, 128, 128)), 11)
+    picture, quantised, kept = image_stream(image, segmap, torch.tensor([0.5]))
+    assert picture.shape == image.shape
+    assert quantised.indices.shape == (1, 8, 8)
+    assert quantised.indices.max() < CODES
+    assert kept.sum() == 32
+    vectors, relevance = image_stream.encode(image[..., :48], segmap[..., :12])
+    assert vectors.shape == (1, CODE_WIDTH, 8, 3)
+    assert relevance.shape == (1, 1, 8, 3)
+
+
+@torch.no_grad()
+def test_the_map_stream_has_the_shapes_that_the_codec_expects(map_stream):
+    segmap = shrink(torch.randint(0, 12, (2, 128, 128)), 11)
+    logits, quantised, kept = map_stream(segmap, torch.tensor([0.0, 1.0]))
+    assert logits.shape == (2, 12, 32, 32)
+    assert quantised.codes.shape == (2, CODE_WIDTH, 8, 8)
+    assert kept.flatten(1).sum(1).tolist() == [0, 64]
+
+
+def test_each_stream_has_at_most_20_million_parameters(image_stream, map_stream):
+    assert all(sum(p.numel() for p in stream.parameters()) <= 20e6 for stream in (image_stream, map_stream))
+
+
+# -- losses -----------------------------------------------------------------------------------------------------------
+
+
+def test_class_weights_are_looked_up_by_pixel():
+    weights = losses.class_weights({"sky": 3.0}, 1.0)
+    assert weights.shape == (12,)
+    assert losses.per_pixel(weights, torch.tensor([[[0, 1, 255]]])).tolist() == [[[[3, 1, 1]]]]
+    assert losses.per_pixel(losses.class_weights({}, 0.5), torch.tensor([[[11]]])).tolist() == [[[[0.5]]]]
+
+
+def test_hinge_losses_want_the_right_sides():
+    sure, torn = [torch.full((1, 1, 2, 2), 2.0)], [torch.zeros(1, 1, 2, 2)]
+    assert losses.hinge_discriminator(sure, [-sure[0]]) == 0
+    assert losses.hinge_discriminator(torn, torn) == 2
+    assert losses.hinge_generator(sure) == -2
+
+
+def test_feature_distance_is_0_for_the_same_and_blind_to_scale():
+    real = [torch.rand(1, 4, 8, 8) + 0.5 for _ in range(4)]
+    assert losses.feature_distance(real, real) == 0
+    fake = [f + 0.1 * torch.randn_like(f) for f in real]
+    scaled = losses.feature_distance([100 * f for f in fake], [100 * r for r in real])
+    assert torch.isclose(losses.feature_distance(fake, real), scaled, rtol=0.01)
+
+
+def test_the_discriminator_judges_at_four_scales():
+    features = [torch.rand(1, c, 32 // s, 32 // s) for c, s in ((24, 1), (40, 2), (112, 4), (320, 8))]
+    realness = losses.Discriminator(11)(torch.rand(1, 3, 128, 128), features, torch.rand(1, 11, 32, 32))
+    assert [tuple(r.shape) for r in realness] == [(1, 1, 32, 32), (1, 1, 32, 32), (1, 1, 16, 16), (1, 1, 8, 8)]
+
+
+def test_the_meaning_ignores_void():
+    logits, labels = torch.randn(1, 11, 4, 4), torch.full((1, 16, 16), 255)
+    labels[:, :8] = 3
+    expected = F.cross_entropy(logits[:, :, :2], torch.full((1, 2, 4), 3))
+    assert torch.isclose(losses.semantic_loss(logits, labels), expected)

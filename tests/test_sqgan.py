@@ -357,13 +357,13 @@ def survive(data: bytes) -> sempic.Decoded | None:
 def test_hostile_payloads_with_correct_checks_do_no_harm(weights):
     rng = np.random.default_rng(5)
     mark = runtime.model(MODEL).card.fingerprint
-    started = time.monotonic()
+    started = time.process_time()
     for _ in range(150 if weights == "stand-in" else 40):
         size = int(rng.integers(16, 150)), int(rng.integers(16, 150))
         sections = [Section(int(rng.choice([1, 1, 1, 2, 0, 3])), payload(rng))]
         sections += [Section(int(rng.choice([3, 3, 3, 3, 1, 2, 7])), payload(rng)) for _ in range(rng.integers(4))]
         survive(container.write(Header(1, *size, mark), sections))
-    assert time.monotonic() - started < 60
+    assert time.process_time() - started < 60
 
 
 def payload(rng: np.random.Generator) -> bytes:
@@ -378,11 +378,11 @@ def payload(rng: np.random.Generator) -> bytes:
 @pytest.mark.parametrize("how", [1, 2, 4, 8])
 def test_a_small_hostile_stream_of_a_large_picture_costs_bounded_time(how):
     mark = runtime.model(MODEL).card.fingerprint
-    started = time.monotonic()
+    started = time.process_time()
     sections = [Section(1, bytes((how,)) + b"\xff" * 40), *[Section(3, b"\x12\x34\x56\x78" * 4)] * 254]
     decoded = survive(container.write(Header(1, 320, 320, mark), sections))
     assert decoded is None or decoded.warnings
-    assert time.monotonic() - started < 20
+    assert time.process_time() - started < 20
 
 
 @pytest.mark.usefixtures("short_bands")

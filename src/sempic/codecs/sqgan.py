@@ -40,6 +40,8 @@ CELL = 16
 """A token stands for 16×16 pixels, a cell of the networks' map for 4×4."""
 WINDOW = 8
 """The decoder networks see grids whose sides are multiples of this."""
+TILE, OVERLAP = 64, 8
+"""Larger grids are drawn in tiles of so many tokens a side; both are multiples of WINDOW."""
 MAX_STEPS = 1024
 TOKENS_A_BAND, MAX_BANDS = 256, 8
 UNKNOWN_CLASS = 255
@@ -153,10 +155,8 @@ class SqGan(Codec):
         rows, columns = parsed.sent.shape
         codes = weights.codebook("image")[parsed.tokens].transpose(2, 0, 1) * parsed.sent
         padded_codes, padded_sent, padded_map = _whole_windows(codes, parsed.sent, parsed.map.quarter(rows, columns))
-        (picture,) = weights.model.network("decoder").run(
-            codes=padded_codes, kept=padded_sent, segmap=weights.one_hot(padded_map)
-        )
-        pixels = (picture[0, :, :height, :width].clip(0, 1) * 255 + 0.5).astype(np.uint8)
+        picture = _draw(weights, padded_codes, padded_sent, padded_map)
+        pixels = (picture[:, :height, :width].clip(0, 1) * 255 + 0.5).astype(np.uint8)
         segmap = enlarge(parsed.map.small, parsed.map.factor, height, width)
         return Decoded(np.ascontiguousarray(pixels.transpose(1, 2, 0)), segmap, (*stream.warnings, *parsed.warnings))
 
@@ -342,6 +342,33 @@ def _whole_windows(codes: Array, sent: Array, quarter: Array) -> tuple[Array, Ar
         np.pad(sent, ((0, down), (0, right)))[None, None].astype(np.float32),
         np.pad(quarter, ((0, 4 * down), (0, 4 * right)), mode="edge"),
     )
+
+
+def _draw(weights: _Weights, codes: Array, sent: Array, quarter: Array) -> Array:
+    """Run D_x on whole windows → 3×16h×16w float32; large grids in overlapping tiles, which bounds the memory."""
+    network = weights.model.network("decoder")
+    rows, columns = sent.shape[2:]
+    total = np.zeros((3, CELL * rows, CELL * columns), np.float32)
+    weight = np.zeros(total.shape[1:], np.float32)
+    for top in range(0, max(rows - OVERLAP, 1), TILE - OVERLAP):
+        for left in range(0, max(columns - OVERLAP, 1), TILE - OVERLAP):
+            down, right = slice(top, min(top + TILE, rows)), slice(left, min(left + TILE, columns))
+            (tile,) = network.run(
+                codes=codes[:, :, down, right],
+                kept=sent[:, :, down, right],
+                segmap=weights.one_hot(quarter[4 * down.start : 4 * down.stop, 4 * right.start : 4 * right.stop]),
+            )
+            share = np.minimum.outer(_ramp(tile.shape[2]), _ramp(tile.shape[3]))
+            place = np.s_[CELL * down.start : CELL * down.stop, CELL * right.start : CELL * right.stop]
+            total[(slice(None), *place)] += tile[0] * share
+            weight[place] += share
+    return np.asarray(total / weight)
+
+
+def _ramp(length: int) -> NDArray[np.float32]:
+    """Return weights that rise over the overlap of two tiles, from both ends."""
+    rising = np.arange(1, length + 1, dtype=np.float32)
+    return np.minimum(np.minimum(rising, rising[::-1]), CELL * OVERLAP)
 
 
 def _nearest(vectors: Array, codebook: Array) -> NDArray[np.int32]:

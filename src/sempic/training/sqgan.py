@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 CODES = 1024
 CODE_WIDTH = 32
+MAP_WIDTH = 112
 WINDOW = 8
 MASKED = 0.02
 """The weight that attention gives a dropped token in the first layer of the de-masking."""
@@ -28,9 +29,10 @@ def one_hot(segmap: Tensor, classes: int) -> Tensor:
 
 
 def shrink(segmap: Tensor, classes: int, factor: int = 4) -> Tensor:
-    """N×H×W ids → one-hot map of each cell's majority class, N×classes×H/factor×W/factor; void where all is void."""
+    """N×H×W ids → one-hot map of each cell's majority class, N×classes×H/factor×W/factor; void may win."""
     shares = F.avg_pool2d(one_hot(segmap, classes), factor)
-    majority = torch.where(shares.sum(1) > 0, shares.argmax(1), classes)
+    share, majority = shares.max(1)
+    majority = torch.where(share > 1 - shares.sum(1), majority, classes)
     return one_hot(majority, classes)
 
 
@@ -39,12 +41,13 @@ class Spade(nn.Module):
 
     def __init__(self, channels: int, embedding: int) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(16, channels, affine=False)
         self.modulate = nn.Conv2d(embedding, 2 * channels, 1)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         gamma, beta = self.modulate(embedding).chunk(2, 1)
-        return self.norm(x) * (1 + gamma) + beta
+        # Spelled out, scale and shift export as two small vectors instead of as planes as big as x.
+        channels = x.shape[1]
+        return F.group_norm(x, 16, x.new_ones(channels), x.new_zeros(channels)) * (1 + gamma) + beta
 
 
 class MapEmbedding(nn.Module):
@@ -295,13 +298,13 @@ class Decoder(nn.Module):
 
 
 class MapEncoder(nn.Module):
-    """E_s: one-hot map → N×192×h×w latents."""
+    """E_s: one-hot map → N×MAP_WIDTH×h×w latents."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(classes, 64, 3, padding=1), ResBlock(64), nn.Conv2d(64, 128, 3, 2, 1),
-            ResBlock(128), nn.Conv2d(128, 192, 3, 2, 1), ResBlock(192), ResBlock(192),
+            nn.Conv2d(classes, 48, 3, padding=1), ResBlock(48), nn.Conv2d(48, 80, 3, 2, 1),
+            ResBlock(80), nn.Conv2d(80, MAP_WIDTH, 3, 2, 1), ResBlock(MAP_WIDTH), ResBlock(MAP_WIDTH),
         )  # fmt: skip
 
     def forward(self, segmap: Tensor) -> Tensor:
@@ -310,14 +313,14 @@ class MapEncoder(nn.Module):
 
 
 class MapDecoder(nn.Module):
-    """D_s: N×192×h×w features → N×(classes+1)×4h×4w logits; the last class is void."""
+    """D_s: N×MAP_WIDTH×h×w features → N×(classes+1)×4h×4w logits; the last class is void."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            ResBlock(192), nn.Conv2d(192, 4 * 128, 1), nn.PixelShuffle(2),
-            ResBlock(128), nn.Conv2d(128, 4 * 64, 1), nn.PixelShuffle(2),
-            ResBlock(64), nn.GroupNorm(16, 64), nn.SiLU(), nn.Conv2d(64, classes + 1, 3, padding=1),
+            ResBlock(MAP_WIDTH), nn.Conv2d(MAP_WIDTH, 4 * 80, 1), nn.PixelShuffle(2),
+            ResBlock(80), nn.Conv2d(80, 4 * 48, 1), nn.PixelShuffle(2),
+            ResBlock(48), nn.GroupNorm(16, 48), nn.SiLU(), nn.Conv2d(48, classes + 1, 3, padding=1),
         )  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
@@ -364,8 +367,8 @@ class MapStream(nn.Module):
 
     def __init__(self, classes: int) -> None:
         super().__init__()
-        self.encoder, self.samm, self.quantiser = MapEncoder(classes), Samm(192, classes), Quantiser()
-        self.demasker, self.decoder = Demasker(192), MapDecoder(classes)
+        self.encoder, self.samm, self.quantiser = MapEncoder(classes), Samm(MAP_WIDTH, classes), Quantiser()
+        self.demasker, self.decoder = Demasker(MAP_WIDTH), MapDecoder(classes)
 
     def encode(self, segmap: Tensor) -> tuple[Tensor, Tensor]:
         """Return the vectors to quantise and their relevance."""

@@ -95,6 +95,6 @@ def inspect(data: bytes) -> Info:
         bytes=len(data),
         bpp=8 * len(data) / (header.width * header.height),
         parts=tuple(parts),
-        warnings=stream.warnings,
+        warnings=(*stream.warnings, *codec.warnings(stream)),
         detail=codec.detail(stream),
     )

@@ -123,6 +123,10 @@ class Codec(ABC):
         """Return the name of the model that a stream was made with; empty for a codec without models."""
         return ""
 
+    def warnings(self, stream: Stream) -> tuple[str, ...]:
+        """Return a sentence for each part of the stream that the codec cannot use, beyond the stream's own warnings."""
+        return ()
+
     def detail(self, stream: Stream) -> dict[str, Any]:
         """Return what else there is to know about a stream, such as the settings it reveals; JSON-able values only."""
         return {}

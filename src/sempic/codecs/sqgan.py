@@ -177,6 +177,10 @@ class SqGan(Codec):
         """Return the name of the model that the stream needs."""
         return runtime.model_by_fingerprint("sqgan", header.fingerprint).card.name
 
+    def warnings(self, stream: Stream) -> tuple[str, ...]:
+        """Name bands that are missing, damaged or beyond those announced."""
+        return tuple(_Parsed(stream).warnings)
+
     def detail(self, stream: Stream) -> dict[str, Any]:
         """Say how the map travelled, how many tokens were sent, and in how many bytes.
 

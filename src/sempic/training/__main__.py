@@ -123,7 +123,7 @@ def export_command(
     elif kind == "sqgan" and map_run:
         street, photos = _sources()
         tables = _cached("segmap-tables", lambda: models.fit_map_tables([*street, *photos[::4]]))
-        models.export_sqgan(folder, run, map_run, [*street, *photos[::3]], tables)
+        models.export_sqgan(folder, run, map_run, [*street, *photos[::6]], tables)
     else:
         raise typer.BadParameter("say segmenter, judge, or sqgan with --map-run.")
     typer.echo(f"{folder.name}: {runtime.Model(folder).size / 1e6:.1f} MB")

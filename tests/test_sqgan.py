@@ -77,6 +77,16 @@ def test_a_picture_comes_back_in_its_size_with_the_map_that_travelled(width, hei
         assert np.isin(decoded.segmap, [*range(len(CAMVID11)), 255]).all()
 
 
+def test_tiles_do_not_show(monkeypatch):
+    data = encode(480, 360)
+    whole = sempic.decode(data).image.astype(float)
+    monkeypatch.setattr(sqgan, "TILE", 24)
+    tiled = sempic.decode(data).image.astype(float)
+    # A decoder sees about a window beyond its tile; what is left where tiles blend is far below what anybody sees.
+    assert np.abs(tiled - whole).mean() < 1.5
+    assert np.abs(tiled - whole).max() < 64
+
+
 @pytest.mark.parametrize("denoise", [0, 1, 3])
 def test_a_full_size_map_is_lossless_but_for_denoised_specks(denoise):
     _, segmap = street(160, 120)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from conftest import blobs
+from synthetic import blobs
 
 from sempic.coding import segmap
 from sempic.coding.denoise import denoise

@@ -2,9 +2,9 @@ import time
 
 import numpy as np
 import pytest
-from conftest import blobs
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from synthetic import blobs
 
 from sempic.coding.resample import enlarge, shrink
 from sempic.errors import InputError

@@ -6,10 +6,10 @@ import time
 
 import numpy as np
 import pytest
-from conftest import blobs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from synthetic import blobs
 
 from sempic.coding import segmap
 from sempic.coding.resample import shrink
@@ -89,11 +89,11 @@ print(hashlib.sha256(picture.tobytes()).hexdigest())
     assert printed == hashlib.sha256(picture.tobytes()).hexdigest()
 
 
-def test_camvid_quarter_size(camvid):
+def test_camvid_quarter_size(camvid_labels):
     """A short training on every 4th map gets near the shipped tables; every 8th test map is coded."""
-    maps = [shrink(m, 4) for m in camvid("train", 4)]
+    maps = [shrink(m, 4) for m in camvid_labels("train", 4)]
     tables = segmap.SegmapTables.fit(maps, 11, width=32, train_steps=300)
-    test = [shrink(m, 4) for m in camvid("test", 8)]
+    test = [shrink(m, 4) for m in camvid_labels("test", 8)]
     begin = time.process_time()
     sizes = [len(round_trip(picture, tables)) for picture in test]
     seconds = (time.process_time() - begin) / len(test)

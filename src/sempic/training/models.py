@@ -100,19 +100,9 @@ def export_sqgan(
 
 
 def restore_stream(network: nn.Module, model: runtime.Model, stream: str) -> None:
-    """Load the "image" or "map" stream of a shipped SQ-GAN for training to go on from.
-
-    The codebook's statistics start as if every code had been used equally often.
-    """
+    """Load the "image" or "map" stream of a shipped SQ-GAN for training to go on from."""
     names = ["encoder", "decoder"] if stream == "image" else ["map_encoder", "map_decoder"]
-    weights = export.read_weights(model, names)
-    codebook = torch.from_numpy(model.tables[f"{stream}.codebook"].astype(np.float32))
-    weights |= {
-        "quantiser.codebook": codebook,
-        "quantiser.sums": codebook,
-        "quantiser.usage": torch.ones(len(codebook)),
-    }
-    export.restore(network, weights)
+    export.restore(network, export.read_weights(model, names))
 
 
 def _write_streams(folder: Path, image: ImageStream, segmap: MapStream) -> None:
@@ -169,7 +159,7 @@ def _tokens(image: ImageStream, segmap: MapStream, sources: list[Source]) -> tup
             (of_map, segmap, (one_hot,), unknown),
         ):
             vectors, relevance = stream.encode(*inputs)
-            indices = stream.quantiser(vectors, torch.ones_like(relevance)).indices[0]
+            indices = stream.quantiser(vectors).indices[0]
             samples.append((indices.numpy().astype(np.int32), known, relevance[0, 0].numpy()))
     return of_image, of_map
 

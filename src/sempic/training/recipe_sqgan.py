@@ -25,6 +25,8 @@ CLASSES = len(CAMVID11)
 PASTED = ("sign", "pedestrian", "bicyclist")
 ADVERSARIAL = 0.5
 """The share of the gradient at the picture that the discriminator gets, against fidelity's 1."""
+MEANING, COLOUR = 0.05, 1.0
+"""The weights of the segmenter's reading and of 8x8 mean colours, against 1 for L1."""
 MAP_WEIGHTS = {"sign": 2.0, "pedestrian": 2.0, "bicyclist": 2.0, "pole": 1.5, "tree": 0.7, "sky": 0.7}
 
 
@@ -127,14 +129,14 @@ class MapRecipe(Recipe):
     def step(self, batch: list[Tensor], progress: float, accelerator: Accelerator) -> dict[str, Tensor]:
         segmap, fraction = batch
         with accelerator.autocast():
-            logits, quantised, _ = self.networks(segmap, fraction)
+            logits, _, _ = self.networks(segmap, fraction)
         truth = torch.where(segmap.sum(1) > 0, segmap.argmax(1), CLASSES)
         entropy = F.cross_entropy(logits.float(), truth, self.weights.to(logits.device))
         self.optimisers[0].zero_grad()
-        accelerator.backward(entropy + 0.25 * quantised.commitment)
+        accelerator.backward(entropy)
         accelerator.clip_grad_norm_(self.networks.parameters(), 1.0)
         self.optimisers[0].step()
-        return {"entropy": entropy.detach(), "commitment": quantised.commitment.detach()}
+        return {"entropy": entropy.detach()}
 
 
 class ImageRecipe(Recipe):
@@ -181,7 +183,7 @@ class ImageRecipe(Recipe):
         with accelerator.autocast():
             if self.map_stream is not None and chance < 0.2:
                 segmap = self._through_tokens(segmap, fraction)
-            decoded, quantised, _ = self.networks(images, segmap, fraction)
+            decoded, _, _ = self.networks(images, segmap, fraction)
             decoded = decoded.float()
             with torch.no_grad():
                 real_features = self.critic.segmenter.encoder(images)
@@ -193,8 +195,8 @@ class ImageRecipe(Recipe):
             distance = losses.feature_distance(features, real_features)
             meaning = losses.semantic_loss(reading, labels)
             l1 = (losses.per_pixel(self.l1_weights, labels) * (leaf - images).abs()).mean()
-            fidelity = l1 + 0.15 * distance + 0.02 * meaning
-            scalars = {"l1": l1, "features": distance, "meaning": meaning, "commitment": quantised.commitment}
+            fidelity = l1 + 0.15 * distance + MEANING * meaning
+            scalars = {"l1": l1, "features": distance, "meaning": meaning}
             criticism = fidelity
             if adversarial:
                 fooling = losses.hinge_generator(self.adversaries(leaf, features, segmap))
@@ -206,8 +208,10 @@ class ImageRecipe(Recipe):
         (gradient,) = torch.autograd.grad(criticism, leaf)
         generator, discriminator = self.optimisers
         generator.zero_grad()
-        plain_l1 = (decoded - images).abs().mean()
-        accelerator.backward((relaxed * gradient).sum() + 0.1 * plain_l1 + 0.25 * quantised.commitment)
+        # Relaxed or fooled, the picture must keep the colours of the original: seen from afar, both are the same.
+        colour = F.avg_pool2d(decoded - images, 8).abs().mean()
+        scalars["colour"] = colour
+        accelerator.backward((relaxed * gradient).sum() + COLOUR * colour)
         accelerator.clip_grad_norm_(self.networks.parameters(), 1.0)
         generator.step()
         if adversarial:

@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-CODES = 1024
-CODE_WIDTH = 32
+LEVELS, CODE_WIDTH = 4, 5
+CODES = LEVELS**CODE_WIDTH
 MAP_WIDTH = 112
 WINDOW = 8
 MASKED = 0.02
@@ -109,76 +109,47 @@ class Samm(nn.Module):
         self.project = nn.Conv2d(channels, CODE_WIDTH, 1, bias=False)
 
     def forward(self, latent: Tensor, segmap: Tensor) -> tuple[Tensor, Tensor]:
-        """N×C×h×w latents → N×CODE_WIDTH×h×w vectors to quantise and N×1×h×w relevance."""
+        """N×C×h×w latents → N×CODE_WIDTH×h×w vectors between -1 and 1, and N×1×h×w relevance."""
         embedding = self.embedding(F.avg_pool2d(segmap, 4))
         y = F.relu(self.conv(self.spade1(latent, embedding)))
         relevance = torch.sigmoid(self.score(self.spade2(y, embedding)).float())
         centred = latent - latent.mean(1, keepdim=True)
         normed = centred * torch.rsqrt(centred.square().mean(1, keepdim=True) + 1e-5)
-        return self.project(normed * relevance), relevance
+        return torch.tanh(self.project(normed * relevance).float()), relevance
 
 
 class Quantised(NamedTuple):
-    """Codes in the place of vectors (N×D×h×w, straight-through), their indices (N×h×w), and the commitment loss."""
+    """Codes in the place of vectors (N×D×h×w, straight-through) and their indices (N×h×w)."""
 
     codes: Tensor
     indices: Tensor
-    commitment: Tensor
 
 
 class Quantiser(nn.Module):
-    """Nearest code of a codebook that follows the data by moving averages; idle codes restart from the batch."""
+    """Nearest code of a codebook that is a lattice: LEVELS values in each of CODE_WIDTH numbers between -1 and 1.
+
+    Codes that follow the data by moving averages let the vectors collapse to a plane, because what the codebook does
+    not resolve the decoder never learns to use; a lattice resolves every direction from the first step on. This is
+    finite scalar quantisation (Mentzer et al. 2023).
+    """
 
     codebook: Tensor
-    usage: Tensor
-    sums: Tensor
 
-    def __init__(self, decay: float = 0.99) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.decay = decay
-        self.register_buffer("codebook", torch.randn(CODES, CODE_WIDTH) * 0.1)
-        self.register_buffer("usage", torch.zeros(CODES))
-        self.register_buffer("sums", torch.zeros(CODES, CODE_WIDTH))
+        values = [(torch.arange(LEVELS) * 2 + 1) / LEVELS - 1] * CODE_WIDTH
+        self.register_buffer("codebook", torch.cartesian_prod(*values), persistent=False)
 
-    def forward(self, vectors: Tensor, kept: Tensor) -> Quantised:
-        """Quantise N×D×h×w vectors; only those with `kept` (N×1×h×w) nonzero teach the codebook and are committed."""
+    def forward(self, vectors: Tensor) -> Quantised:
+        """Quantise N×D×h×w vectors between -1 and 1."""
         with torch.autocast(vectors.device.type, enabled=False):
             flat = vectors.float().movedim(1, -1)
-            rows = flat.reshape(-1, CODE_WIDTH)
-            with torch.no_grad():
-                nearness = rows @ self.codebook.T - 0.5 * self.codebook.square().sum(1)
-                indices = nearness.argmax(1)
-            sent = kept.reshape(-1) > 0
-            if self.training:
-                self._learn(rows.detach()[sent], indices[sent])
-            codes = F.embedding(indices, self.codebook).reshape(flat.shape)
-            weight = kept.movedim(1, -1)
-            error = ((flat - codes.detach()).square() * weight).sum() / (weight.sum() * CODE_WIDTH).clamp(min=1)
+            steps = ((flat.detach() + 1) * (LEVELS / 2)).floor().clamp(0, LEVELS - 1).long()
+            places = LEVELS ** torch.arange(CODE_WIDTH - 1, -1, -1, device=vectors.device)
+            indices = (steps * places).sum(-1)
+            codes = F.embedding(indices, self.codebook)
             through = flat + (codes - flat).detach()
-            return Quantised(through.movedim(-1, 1), indices.reshape(flat.shape[:3]), error)
-
-    @torch.no_grad()
-    def _learn(self, rows: Tensor, indices: Tensor) -> None:
-        counts = torch.bincount(indices, minlength=CODES).float()
-        sums = torch.zeros_like(self.sums).index_add_(0, indices, rows)
-        if torch.distributed.is_initialized():
-            torch.distributed.all_reduce(counts)
-            torch.distributed.all_reduce(sums)
-        self.usage.lerp_(counts, 1 - self.decay)
-        self.sums.lerp_(sums, 1 - self.decay)
-        # A code is idle when it is used ten times less than the average one; small batches make absolute bounds wrong.
-        idle = self.usage < 0.1 * self.usage.mean()
-        enough = torch.tensor(float(len(rows) >= CODES // 16), device=rows.device)
-        if torch.distributed.is_initialized():  # all processes restart codes or none does
-            torch.distributed.all_reduce(enough, torch.distributed.ReduceOp.MIN)
-        if bool(idle.any()) and bool(enough):
-            fresh = rows[torch.randint(len(rows), (CODES,), device=rows.device)]
-            if torch.distributed.is_initialized():
-                torch.distributed.broadcast(fresh, 0)
-            mean = self.usage.mean().clamp(min=1e-3)
-            self.sums[idle] = fresh[idle] * mean
-            self.usage[idle] = mean
-        self.codebook.copy_(self.sums / self.usage.clamp(min=1e-6)[:, None])
+            return Quantised(through.movedim(-1, 1), indices)
 
 
 class WindowAttention(nn.Module):
@@ -358,7 +329,7 @@ class ImageStream(nn.Module):
         """Send `fraction` (N) of each picture's tokens → picture, quantised tokens, mask."""
         vectors, relevance = self.encode(image, segmap)
         kept = keep_most_relevant(relevance, fraction)
-        quantised = self.quantiser(vectors, kept)
+        quantised = self.quantiser(vectors)
         return self.decode(quantised.codes, kept, segmap), quantised, kept
 
 
@@ -384,5 +355,5 @@ class MapStream(nn.Module):
         """Send `fraction` (N) of each map's tokens → logits, quantised tokens, mask."""
         vectors, relevance = self.encode(segmap)
         kept = keep_most_relevant(relevance, fraction)
-        quantised = self.quantiser(vectors, kept)
+        quantised = self.quantiser(vectors)
         return self.decode(quantised.codes, kept), quantised, kept

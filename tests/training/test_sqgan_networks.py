@@ -44,16 +44,11 @@ def test_shrinking_agrees_with_the_codec():
     rng = np.random.default_rng(0)
     ids = rng.choice([0, 1, 2, 255], (3, 16, 24), p=[0.3, 0.2, 0.1, 0.4]).astype(np.uint8)
     ids[0, :4, :4] = 255
-    ids[0, 4:8, :4] = 255
-    ids[0, 4, 0] = 1
     hot = shrink(torch.from_numpy(ids).long(), 3)
     assert hot.shape == (3, 3, 4, 6)
     assert hot[0, :, 0, 0].tolist() == [0, 0, 0]
-    codec = np.stack([resample.shrink(x, 4) for x in ids])
     ours = torch.where(hot.sum(1) > 0, hot.argmax(1), 255).numpy()
-    # Void wins in the codec where it is the majority; in training only where there is nothing else.
-    assert np.array_equal(ours[codec != 255], codec[codec != 255])
-    assert ours[0, 1, 0] == 1
+    assert np.array_equal(ours, np.stack([resample.shrink(x, 4) for x in ids]))
 
 
 # -- masking ----------------------------------------------------------------------------------------------------------

@@ -32,7 +32,8 @@ def shrink(segmap: Tensor, classes: int, factor: int = 4) -> Tensor:
     """N×H×W ids → one-hot map of each cell's majority class, N×classes×H/factor×W/factor; void may win."""
     shares = F.avg_pool2d(one_hot(segmap, classes), factor)
     share, majority = shares.max(1)
-    majority = torch.where(share > 1 - shares.sum(1), majority, classes)
+    # Void wins by a majority alone, as in `sempic.coding.resample.shrink`; the shares are multiples of 1/factor².
+    majority = torch.where(share > 1 - shares.sum(1) - 1e-4, majority, classes)
     return one_hot(majority, classes)
 
 

@@ -272,3 +272,8 @@ def test_the_command_line_helps():
     assert done.returncode == 0, done.stderr
     assert "train" in done.stdout
     assert "export" in done.stdout
+
+
+def test_a_run_that_is_not_there_is_one_sentence(tmp_path):
+    with pytest.raises(InputError, match="holds no checkpoint"):
+        load_ema(tmp_path, MapStream(11))

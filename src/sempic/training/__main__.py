@@ -17,7 +17,7 @@ from sempic.errors import SempicError
 from sempic.segment import BUILT_IN, segment
 from sempic.taxonomy import CAMVID11
 from sempic.training import export, models
-from sempic.training.loop import Options, Recipe, load_ema, train
+from sempic.training.loop import Options, Recipe, load_ema, load_run, train
 from sempic.training.recipe_segment import SegmentRecipe
 from sempic.training.recipe_sqgan import ImageRecipe, MapRecipe, Sampler, Source
 from sempic.training.segmenters import Segmenter
@@ -72,7 +72,9 @@ RECIPES: dict[str, Callable[[str | None, Path | None], Recipe]] = {
     "judge": lambda init, map_run: SegmentRecipe(datasets.camvid("train"), judge=True),
     "sqgan-map": lambda init, map_run: MapRecipe(_sampler()),
     "sqgan-image": lambda init, map_run: ImageRecipe(_sampler(), _critic(), False, None, adversarial_from=0.4),
-    "sqgan": lambda init, map_run: ImageRecipe(_sampler(), _critic(), True, _map_stream(init, map_run)),
+    "sqgan": lambda init, map_run: ImageRecipe(
+        _sampler(), _critic(), True, _map_stream(init, map_run), adversarial_from=0.1
+    ),
 }
 
 
@@ -100,7 +102,7 @@ def train_command(
     chosen = RECIPES[recipe](init, map_run)
     chosen.networks.to(memory_format=torch.channels_last)
     if weights:
-        state = torch.load(weights / "state.pt", map_location="cpu", weights_only=True)
+        state = load_run(weights)
         chosen.networks.load_state_dict(state["ema"])
         chosen.adversaries.load_state_dict(state["adversaries"])
     elif init and recipe.startswith("sqgan"):

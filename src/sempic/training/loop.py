@@ -119,9 +119,18 @@ def average_gradients(module: nn.Module, accelerator: Accelerator) -> None:
                 parameter.grad = accelerator.reduce(parameter.grad, "mean")
 
 
+def load_run(run: Path) -> dict[str, Any]:
+    """Return the last checkpoint of a run; raise `InputError` where there is none."""
+    path = run / "state.pt"
+    if not path.is_file():
+        raise InputError(f"{run} holds no checkpoint ({path.name}) of a training run.")
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
+
+
 def load_ema(run: Path, networks: nn.Module) -> int:
     """Load the averaged weights of a run into `networks`; return the step they are from."""
-    state = torch.load(run / "state.pt", map_location="cpu", weights_only=True)
+    state = load_run(run)
     networks.load_state_dict(state["ema"])
     return int(state["step"])
 

@@ -164,7 +164,7 @@ class ImageRecipe(Recipe):
         self.adversaries.register_buffer("balance", torch.tensor(0.0))
         self.adversaries.register_buffer("calls", torch.tensor(0))
         self.optimisers = [
-            torch.optim.AdamW(self.networks.parameters(), lr=3e-4, betas=(0.5, 0.9), weight_decay=0.01),
+            torch.optim.AdamW(self.networks.parameters(), lr=4e-4, betas=(0.5, 0.9), weight_decay=0.01),
             torch.optim.AdamW(self.adversaries.parameters(), lr=3e-4, betas=(0.5, 0.9), weight_decay=0.01),
         ]
         self.l1_weights = losses.class_weights(losses.L1_WEIGHTS, 1.0)

@@ -9,6 +9,7 @@ live on a grid of a sixteenth. What differs from the paper, and why, stands in `
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 LEVELS, CODE_WIDTH = 4, 5
 CODES = LEVELS**CODE_WIDTH
-MAP_WIDTH = 112
+MAP_WIDTH = 96
 WINDOW = 8
 MASKED = 0.02
 """The weight that attention gives a dropped token in the first layer of the de-masking."""
@@ -110,13 +111,13 @@ class Samm(nn.Module):
         self.project = nn.Conv2d(channels, CODE_WIDTH, 1, bias=False)
 
     def forward(self, latent: Tensor, segmap: Tensor) -> tuple[Tensor, Tensor]:
-        """N×C×h×w latents → N×CODE_WIDTH×h×w vectors between -1 and 1, and N×1×h×w relevance."""
+        """N×C×h×w latents → N×CODE_WIDTH×h×w vectors to quantise and N×1×h×w relevance."""
         embedding = self.embedding(F.avg_pool2d(segmap, 4))
         y = F.relu(self.conv(self.spade1(latent, embedding)))
         relevance = torch.sigmoid(self.score(self.spade2(y, embedding)).float())
         centred = latent - latent.mean(1, keepdim=True)
         normed = centred * torch.rsqrt(centred.square().mean(1, keepdim=True) + 1e-5)
-        return torch.tanh(self.project(normed * relevance).float()), relevance
+        return bounded(self.project(normed * relevance)), relevance
 
 
 class Quantised(NamedTuple):
@@ -127,30 +128,41 @@ class Quantised(NamedTuple):
 
 
 class Quantiser(nn.Module):
-    """Nearest code of a codebook that is a lattice: LEVELS values in each of CODE_WIDTH numbers between -1 and 1.
+    """Nearest code of a codebook that is a lattice: -1, -1/2, 0 and 1/2 in each of CODE_WIDTH numbers.
 
     Codes that follow the data by moving averages let the vectors collapse to a plane, because what the codebook does
     not resolve the decoder never learns to use; a lattice resolves every direction from the first step on. This is
-    finite scalar quantisation (Mentzer et al. 2023).
+    finite scalar quantisation (Mentzer et al. 2023). Zero must be a code: where it is not, codes overshoot short
+    vectors, straight-through gradients shorten them further, and nothing but their signs is left.
     """
 
     codebook: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        values = [(torch.arange(LEVELS) * 2 + 1) / LEVELS - 1] * CODE_WIDTH
-        self.register_buffer("codebook", torch.cartesian_prod(*values), persistent=False)
+        self.register_buffer("codebook", torch.cartesian_prod(*[_values()] * CODE_WIDTH), persistent=False)
 
     def forward(self, vectors: Tensor) -> Quantised:
-        """Quantise N×D×h×w vectors between -1 and 1."""
+        """Quantise N×D×h×w vectors that `bounded` made."""
         with torch.autocast(vectors.device.type, enabled=False):
             flat = vectors.float().movedim(1, -1)
-            steps = ((flat.detach() + 1) * (LEVELS / 2)).floor().clamp(0, LEVELS - 1).long()
+            steps = (flat.detach() * (LEVELS / 2)).round().long() + LEVELS // 2
             places = LEVELS ** torch.arange(CODE_WIDTH - 1, -1, -1, device=vectors.device)
-            indices = (steps * places).sum(-1)
+            indices = (steps.clamp(0, LEVELS - 1) * places).sum(-1)
             codes = F.embedding(indices, self.codebook)
             through = flat + (codes - flat).detach()
             return Quantised(through.movedim(-1, 1), indices)
+
+
+def _values() -> Tensor:
+    return (torch.arange(LEVELS) - LEVELS // 2) / (LEVELS / 2)
+
+
+def bounded(x: Tensor) -> Tensor:
+    """Map any numbers smoothly into the range of the codebook, 0 to 0 and with slope 2/3 there."""
+    low, high = float(_values()[0]), float(_values()[-1])
+    half, centre = (high - low) / 2, (high + low) / 2
+    return half * torch.tanh(x.float() - math.atanh(centre / half)) + centre
 
 
 class WindowAttention(nn.Module):

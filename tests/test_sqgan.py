@@ -82,8 +82,8 @@ def test_tiles_do_not_show(monkeypatch):
     whole = sempic.decode(data).image.astype(float)
     monkeypatch.setattr(sqgan, "TILE", 24)
     tiled = sempic.decode(data).image.astype(float)
-    # A decoder sees about a window beyond its tile; what is left where tiles blend is far below what anybody sees.
-    assert np.abs(tiled - whole).mean() < 1.5
+    # Normalisation sees one tile at a time, so tiles differ by a little everywhere; nobody may see where they meet.
+    assert np.abs(tiled - whole).mean() < 3
     assert np.abs(tiled - whole).max() < 64
 
 
@@ -207,20 +207,39 @@ def test_framing_of_a_one_section_stream_is_at_most_16_bytes():
 PEDESTRIAN, SKY = CAMVID11.id_of("pedestrian"), CAMVID11.id_of("sky")
 
 
-def test_keep_moves_tokens_from_sky_to_pedestrians_at_equal_size():
+@pytest.fixture(scope="module")
+def crowd() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """A street with pedestrians, and its map."""
     seed = next(s for s in range(50) if (shrink(scene(s, 480, 360).segmap, 16) == PEDESTRIAN).sum() >= 6)
-    image, segmap = street(480, 360, seed)
-    cells = shrink(segmap, 16)
-    options = {"segmap": segmap, "bytes": len(sempic.encode(image, segmap=segmap, quality=0)) + 160}
-    plain = sempic.encode(image, **options)
-    asked = sempic.encode(image, keep="pedestrian=1,sky=0", **options)
+    return street(480, 360, seed)
+
+
+@pytest.mark.parametrize("share", [0.2, 0.9])
+def test_keep_moves_tokens_from_sky_to_pedestrians_at_equal_size(crowd, share):
+    image, segmap = crowd
+    least, most = (len(sempic.encode(image, segmap=segmap, quality=quality)) for quality in (0, 100))
+    size = least + int(share * (most - least))
+    plain = sempic.encode(image, segmap=segmap, bytes=size)
+    asked = sempic.encode(image, segmap=segmap, bytes=size, keep="pedestrian=1,sky=0")
     assert abs(len(plain) - len(asked)) <= 8
     before, after = sent_mask(plain), sent_mask(asked)
-    assert after[cells == PEDESTRIAN].sum() > before[cells == PEDESTRIAN].sum()
-    assert after[cells == PEDESTRIAN].all()
-    assert not after[cells == SKY].any()
-    assert before[cells == SKY].any()
-    # A weight of one half is no wish, and a mapping says the same as text.
+    people, sky = shrink(segmap, 16) == PEDESTRIAN, shrink(segmap, 16) == SKY
+    assert after[people].all()
+    assert after[sky].sum() <= before[sky].sum()
+    # With few bytes some pedestrians are missing unless asked for; with many, some sky is sent unless it is not wanted.
+    if share < 0.5:
+        assert not before[people].all()
+        assert not after[sky].any()
+    else:
+        assert after[sky].sum() < before[sky].sum()
+
+
+def test_wishes_can_be_written_in_several_ways(crowd):
+    image, segmap = crowd
+    options = {"segmap": segmap, "quality": 30}
+    plain = sempic.encode(image, **options)
+    asked = sempic.encode(image, keep="pedestrian=1,sky=0", **options)
+    assert asked != plain
     assert sempic.encode(image, keep="pedestrian=0.5,sky=0.5", **options) == plain
     assert sempic.encode(image, keep={"pedestrian": 1, "sky": 0}, **options) == asked
     assert sempic.encode(image, keep=" Pedestrian = 1.0 , SKY=0,", **options) == asked

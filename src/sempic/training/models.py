@@ -66,10 +66,14 @@ def export_segmenter(folder: Path, run: Path, kind: str) -> None:
 
 
 def fit_map_tables(sources: list[Source]) -> dict[str, NDArray[Any]]:
-    """Fit the lossless coder's tables to predicted maps, for every size at which a map can travel."""
+    """Fit the lossless coder's tables for every size at which a map can travel.
+
+    Maps are predicted ones and labels: users hand in their own, with void, which no segmenter predicts.
+    """
+    maps = [s.predicted for s in sources] + [s.frame.segmap for s in sources if s.frame.segmap is not None]
     tables: dict[str, NDArray[Any]] = {}
     for factor in MAP_FACTORS.values():
-        fitted = segmap_coder.SegmapTables.fit([shrink(s.predicted, factor) for s in sources], CLASSES)
+        fitted = segmap_coder.SegmapTables.fit([shrink(segmap, factor) for segmap in maps], CLASSES)
         tables |= {f"segmap{factor}.{k}": v for k, v in fitted.arrays().items()}
     return tables
 

@@ -209,7 +209,10 @@ class ImageRecipe(Recipe):
         generator, discriminator = self.optimisers
         generator.zero_grad()
         # Relaxed or fooled, the picture must keep the colours of the original: seen from afar, both are the same.
-        colour = F.avg_pool2d(decoded - images, 8).abs().mean()
+        # Tints count more than brightness, which all other terms see anyway.
+        difference = F.avg_pool2d(decoded - images, 8)
+        tint = difference - difference.mean(1, keepdim=True)
+        colour = difference.abs().mean() + 3 * tint.abs().mean()
         scalars["colour"] = colour
         accelerator.backward((relaxed * gradient).sum() + COLOUR * colour)
         accelerator.clip_grad_norm_(self.networks.parameters(), 1.0)

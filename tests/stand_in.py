@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from sempic import runtime
-from sempic.coding import grid
+from sempic.coding import grid, palette
 from sempic.coding import segmap as segmap_coder
 from sempic.coding.resample import shrink
 from sempic.scene import Scene, draw
@@ -91,6 +91,8 @@ def make_sqgan(folder: Path) -> None:
         samples["image"].append((vectors[0], classes, relevance[0, 0]))
         vectors, relevance = runs["map_encoder"].run(segmap=one_hot)
         samples["map"].append((vectors[0], np.full_like(classes, 255), relevance[0, 0]))
+    levels = [palette.measure(s.image[:352], shrink(s.segmap[:352], 4), CLASSES) for s in scenes]
+    tables |= {f"palette.{k}": v for k, v in palette.PaletteTables.fit(levels).arrays().items()}
     for name, found in samples.items():
         rows = np.concatenate([vectors.reshape(WIDTH, -1).T for vectors, _, _ in found])
         codebook = rows[rng.permutation(len(rows))[:CODES]] + rng.normal(0, 0.01, (CODES, WIDTH)).astype(np.float32)
@@ -169,7 +171,7 @@ def _write_networks(folder: Path, picture_basis: NDArray[np.floating], map_basis
         conv("codes", "basis", "colours"),
         helper.make_node("DepthToSpace", ["colours"], ["eighth"], blocksize=2),
         grow("eighth", "from_tokens", "by_8"),
-        conv("segmap", "palette", "painted"),
+        helper.make_node("Conv", ["layout", "colours_of_cells", "grey"], ["painted"]),
         grow("painted", "from_map", "by_4"),
         grow("kept", "where", "by_16"),
         helper.make_node("Sub", ["from_tokens", "from_map"], ["more"]),
@@ -178,10 +180,11 @@ def _write_networks(folder: Path, picture_basis: NDArray[np.floating], map_basis
     ]
     constants = {
         "basis": picture_basis.T[:, :, None, None],
-        "palette": _colours().T[:, :, None, None],
+        "colours_of_cells": np.eye(3, CLASSES + 4, CLASSES)[:, :, None, None],
+        "grey": np.full(3, 0.5),
         **{f"by_{factor}": np.array([1, 1, factor, factor]) for factor in (4, 8, 16)},
     }
-    inputs = {"codes": ["n", WIDTH, "rows", "columns"], "kept": grid_of, "segmap": segmap}
+    inputs = {"codes": ["n", WIDTH, "rows", "columns"], "kept": grid_of, "layout": ["n", CLASSES + 4, "h", "w"]}
     data = network(nodes, inputs, [("image", real, ["n", 3, "H", "W"])], constants)
     (folder / "decoder.onnx").write_bytes(data)
 

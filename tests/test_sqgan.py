@@ -438,7 +438,8 @@ def test_inspect_tells_what_every_byte_is_spent_on(how):
     assert info.detail["map"] == how
     assert info.detail["tokens"] == sent_mask(data).sum() == round(0.6 * 475)
     assert info.detail["positions"] == 475
-    assert [part.name for part in info.parts] == ["header", "framing", "map", "tokens, band 1", "tokens, band 2"]
+    names = ["header", "framing", "map", "palette", "tokens, band 1", "tokens, band 2"]
+    assert [part.name for part in info.parts] == names
 
 
 # -- settings ---------------------------------------------------------------------------------------------------------

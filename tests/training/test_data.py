@@ -66,12 +66,14 @@ def test_pictures_without_labels_crop_to_void():
 
 def test_jitter_changes_light_and_nothing_else():
     image = frame().image
-    changed = data.jitter(image, 0.2, np.random.default_rng(0))
+    jitter = data.random_jitter(0.2, np.random.default_rng(0))
+    changed = jitter(image)
     assert changed.shape == image.shape
     assert changed.dtype == np.uint8
     assert not np.array_equal(changed, image)
     assert np.corrcoef(changed.ravel(), image.ravel())[0, 1] > 0.9
-    assert np.array_equal(data.jitter(image, 0, np.random.default_rng(0)), image)
+    assert np.array_equal(jitter(image[5:7, 3]), changed[5:7, 3])
+    assert np.array_equal(data.random_jitter(0, np.random.default_rng(0))(image), image)
 
 
 def test_tensors_are_in_0_to_1_and_ids_whole():
@@ -95,11 +97,11 @@ def sampler(share: float, pedestrians: bool = True, crop: int = 64) -> Sampler:
 
 def test_street_scenes_have_labels_and_photos_their_prediction():
     rng = np.random.default_rng(0)
-    images, send, labels = sampler(0.0).draw(3, False, rng)
+    images, send, labels, _ = sampler(0.0).draw(3, False, rng)
     assert images.shape == (3, 3, 64, 64)
     assert (send == 5).all()
     assert (labels == 5).all()
-    images, send, labels = sampler(1.0, pedestrians=False).draw(3, True, rng)
+    images, send, labels, _ = sampler(1.0, pedestrians=False).draw(3, True, rng)
     assert (send == 4).all()
     assert (labels == 3).all()
     assert (sampler(1.0, pedestrians=False).draw(3, False, rng)[1] == 3).all()
@@ -107,11 +109,18 @@ def test_street_scenes_have_labels_and_photos_their_prediction():
 
 def test_rare_things_are_pasted_into_the_picture_and_both_maps():
     label = CAMVID11.id_of("pedestrian")
-    images, send, labels = sampler(1.0).draw(12, True, np.random.default_rng(0))
+    images, send, labels, _ = sampler(1.0).draw(12, True, np.random.default_rng(0))
     pasted = send == label  # the prediction knows no pedestrian, so these were pasted
     assert pasted.any((1, 2)).sum() >= 4
     assert (labels[pasted] == label).all()
     assert images.mean(1)[pasted].min() > images.mean(1)[labels == 3].max()
+
+
+def test_palettes_have_the_colours_of_the_whole_picture():
+    images, _, _, palettes = sampler(0.0).draw(3, True, np.random.default_rng(0))
+    assert palettes.shape == (3, 11, 3)
+    assert (palettes[:, 5] - images.mean((2, 3))).abs().max() < 0.04
+    assert (palettes[:, :5] - 0.5).abs().max() < 0.1  # classes that are not there are a middle grey
 
 
 def test_the_same_generator_draws_the_same_batch():

@@ -126,8 +126,7 @@ def test_a_stream_is_restored(tmp_path: Path):
     # The networks' weights alone, as an exported file holds them, without the time that an export takes.
     for name in ("map_encoder", "map_decoder"):
         weights = [
-            numpy_helper.from_array(value.numpy(), f"network.{key}")
-            for key, value in original.state_dict().items()
+            numpy_helper.from_array(value.numpy(), f"network.{key}") for key, value in original.state_dict().items()
         ]
         graph = onnx.helper.make_graph([], name, [], [], weights)
         onnx.save(onnx.helper.make_model(graph), str(tmp_path / f"{name}.onnx"))

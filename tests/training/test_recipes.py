@@ -107,7 +107,7 @@ def test_a_sampler_without_rare_things_or_photos_works():
     frame = Frame("plain", np.full((64, 64, 3), 90, np.uint8), np.full((64, 64), 3, np.uint8))
     for photos in ([], [Source(Frame("photo", frame.image, None), frame.segmap)]):
         plain = Sampler([Source(frame, frame.segmap)], photos, 32, 0.5)
-        images, _, labels = plain.draw(8, False, np.random.default_rng(0))
+        images, _, labels, _ = plain.draw(8, False, np.random.default_rng(0))
         assert images.shape == (8, 3, 32, 32)
         assert (labels == 3).all()
 

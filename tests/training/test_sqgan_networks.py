@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from sempic.coding import resample
+from sempic.codecs import sqgan
+from sempic.coding import palette, resample
 from sempic.training import losses
 from sempic.training.sqgan import (
     CODE_WIDTH,
     CODES,
+    EXTRA,
     Demasker,
     ImageStream,
     MapStream,
@@ -19,6 +23,7 @@ from sempic.training.sqgan import (
     Samm,
     WindowAttention,
     bounded,
+    draw_layout,
     keep_most_relevant,
     one_hot,
     shrink,
@@ -179,10 +184,33 @@ def map_stream() -> MapStream:
     return MapStream(11).eval()
 
 
+def test_layouts_are_what_the_codec_makes_of_maps():
+    rng = np.random.default_rng(0)
+    ids, levels = rng.integers(0, 12, (16, 24)), rng.integers(0, palette.LEVELS, (11, 3))
+    ids[ids == 11] = 255
+    weights = sqgan._Weights(SimpleNamespace(card=SimpleNamespace(taxonomy="camvid11")))
+    used = weights.layout(ids, levels)
+    noise = torch.from_numpy(used[:, -1:])
+    colours = torch.from_numpy(palette.colours(levels))[None]
+    assert np.allclose(used, draw_layout(one_hot(torch.from_numpy(ids)[None], 11), colours, noise), atol=1e-6)
+    assert used.shape == (1, 11 + EXTRA, 16, 24)
+
+
+def test_noise_is_even_and_the_same_everywhere():
+    noise = sqgan._noise(200, 300)
+    assert abs(noise.mean()) < 0.01
+    assert abs(noise.var() - 1) < 0.01
+    shifted = [np.corrcoef(noise[:-d, :].ravel(), noise[d:, :].ravel())[0, 1] for d in (1, 2, 16)]
+    assert np.abs(shifted).max() < 0.02
+    assert (noise[:10, :20] == sqgan._noise(10, 20)).all()
+    assert noise[3, 5] == pytest.approx(1.2787611)
+
+
 @torch.no_grad()
 def test_the_picture_stream_has_the_shapes_that_the_codec_expects(image_stream):
     image, segmap = torch.rand(1, 3, 128, 128), shrink(torch.randint(0, 12, (1, 128, 128)), 11)
-    picture, quantised, kept = image_stream(image, segmap, torch.tensor([0.5]))
+    layout = draw_layout(segmap, torch.rand(1, 11, 3), torch.randn(1, 1, 32, 32))
+    picture, quantised, kept = image_stream(image, segmap, layout, torch.tensor([0.5]))
     assert picture.shape == image.shape
     assert quantised.indices.shape == (1, 8, 8)
     assert quantised.indices.max() < CODES

@@ -2,10 +2,10 @@
 
 After Pezone, Barbarossa and Caire, "SQ-GAN: Semantic Image Communications Using Masked Vector Quantization" (2025).
 
-    picture ─ segmenter ─ segmap ─ shrink ─┬─ segmap coder ──────────────▷ section 1: the map
+    picture ─ segmenter ─ segmap ─ shrink ─┬─ segmap coder, mean colours ▷ section 1: map and palette
        └───────────────── encoder ◁────────┤
                              └─ relevance ─ top-k ─ nearest code ─ grid coder ▷ sections 2…: tokens in bands
-    sections ─ map, codes, mask ─ decoder network ─ picture
+    sections ─ map, palette, codes, mask ─ decoder network ─ picture
 
 The map may also travel as masked tokens of its own (`map="tokens"`, as in the paper). Networks decide what is sent and
 draw pictures; what the entropy coder sees are integers under integer models only, so every machine reads the same
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from sempic import container, runtime
 from sempic.codecs.base import Codec, Decoded, Part, Writer
-from sempic.coding import grid
+from sempic.coding import grid, palette
 from sempic.coding import segmap as segmap_coder
 from sempic.coding.denoise import denoise
 from sempic.coding.resample import enlarge, shrink
@@ -125,17 +125,19 @@ class SqGan(Codec):
             full = segment(image, weights.taxonomy, Path(settings.segmenter) if settings.segmenter else None)
         rows, columns = _grid_size(*image.shape[:2])
         if settings.map == "tokens":
-            section, sent_map = _encode_map_tokens(weights, shrink(full, 4), rows, columns, settings.map_kept)
+            kind, factor = SectionType.MAP_TOKENS, 0
+            coded_map, sent_map = _encode_map_tokens(weights, shrink(full, 4), rows, columns, settings.map_kept)
         else:
-            factor = MAP_FACTORS[settings.map]
+            kind, factor = SectionType.MAP, MAP_FACTORS[settings.map]
             tables = weights.map_tables(factor)
-            small = denoise(shrink(full, factor), tables, settings.denoise)
-            section = Section(SectionType.MAP, bytes((factor,)) + segmap_coder.encode(small, tables))
-            sent_map = _Map(small, factor)
+            sent_map = _Map(denoise(shrink(full, factor), tables, settings.denoise), factor)
+            coded_map = segmap_coder.encode(sent_map.small, tables)
         quarter = sent_map.quarter(rows, columns)
         padded = np.pad(
             image, ((0, rows * CELL - image.shape[0]), (0, columns * CELL - image.shape[1]), (0, 0)), "edge"
         )
+        colours = palette.encode(palette.measure(padded, quarter, len(weights.taxonomy)), weights.palette_tables)
+        first = Section(kind, bytes((factor, len(colours))) + colours + coded_map)
         vectors, relevance = weights.model.network("encoder").run(
             image=padded.transpose(2, 0, 1)[None].astype(np.float32) / 255, segmap=weights.one_hot(quarter)
         )
@@ -144,9 +146,9 @@ class SqGan(Codec):
         header = Header(self.id, image.shape[1], image.shape[0], weights.model.card.fingerprint)
         tokens = _nearest(vectors[0], weights.codebook("image"))
         classes = shrink(quarter, 4)
-        if section.type == SectionType.MAP_TOKENS:  # a network drew that map, so nothing may be coded under it
+        if kind == SectionType.MAP_TOKENS:  # a network drew that map, so nothing may be coded under it
             classes = np.full_like(classes, UNKNOWN_CLASS)
-        return _SqGanWriter(header, section, tokens, ranked, classes, weights.grid_tables("image"))
+        return _SqGanWriter(header, first, tokens, ranked, classes, weights.grid_tables("image"))
 
     def decode(self, stream: Stream) -> Decoded:
         """Read the map and all whole bands, and let the network draw the picture."""
@@ -155,7 +157,7 @@ class SqGan(Codec):
         rows, columns = parsed.sent.shape
         codes = weights.codebook("image")[parsed.tokens].transpose(2, 0, 1) * parsed.sent
         padded_codes, padded_sent, padded_map = _whole_windows(codes, parsed.sent, parsed.map.quarter(rows, columns))
-        picture = _draw(weights, padded_codes, padded_sent, padded_map)
+        picture = _draw(weights, padded_codes, padded_sent, weights.layout(padded_map, parsed.palette))
         pixels = (picture[:, :height, :width].clip(0, 1) * 255 + 0.5).astype(np.uint8)
         segmap = enlarge(parsed.map.small, parsed.map.factor, height, width)
         return Decoded(np.ascontiguousarray(pixels.transpose(1, 2, 0)), segmap, (*stream.warnings, *parsed.warnings))
@@ -166,7 +168,16 @@ class SqGan(Codec):
         first, *bands = stream.sections
         how = "tokens" if first.type == SectionType.MAP_TOKENS else "lossless"
         shape = "×".join(map(str, parsed.map.small.shape[::-1]))
-        parts = [Part("map", len(first.payload), f"{how}, {shape} cells of {parsed.map.factor}×{parsed.map.factor}")]
+        for_colours = 1 + first.payload[1]
+        coloured = (parsed.palette[:, 0] != palette.ABSENT).sum()
+        parts = [
+            Part(
+                "map",
+                len(first.payload) - for_colours,
+                f"{how}, {shape} cells of {parsed.map.factor}×{parsed.map.factor}",
+            ),
+            Part("palette", for_colours, f"mean colours of {coloured} classes"),
+        ]
         for number, (band, count) in enumerate(zip(bands, parsed.band_counts, strict=False), 1):
             parts.append(Part(f"tokens, band {number}", len(band.payload), f"{count} of {parsed.sent.size} positions"))
         if unused := sum(len(band.payload) for band in bands[len(parsed.band_counts) :]):
@@ -233,22 +244,23 @@ class _SqGanWriter(Writer):
 
 
 class _Parsed:
-    """A stream's sections as integers: the map, which tokens were sent, and the tokens."""
+    """A stream's sections as integers: the map, the palette, which tokens were sent, and the tokens."""
 
     def __init__(self, stream: Stream) -> None:
         header, (first, *bands) = stream.header, stream.sections
         self.weights = _Weights(runtime.model_by_fingerprint("sqgan", header.fingerprint))
         rows, columns = _grid_size(header.height, header.width)
-        if not first.payload:
-            raise StreamError("The stream's map is empty.")
-        promised, how = first.payload[0] >> 4, first.payload[0] & 15
+        if len(first.payload) < 2 or len(first.payload) < 2 + first.payload[1]:
+            raise StreamError("The stream's map is too short.")
+        promised, how, coded_map = first.payload[0] >> 4, first.payload[0] & 15, first.payload[2 + first.payload[1] :]
+        self.palette = palette.decode(first.payload[2 : 2 + first.payload[1]], self.weights.palette_tables)
         classes = np.full((rows, columns), UNKNOWN_CLASS, np.uint8)
         if first.type == SectionType.MAP and how in MAP_FACTORS.values():
             size = -(-header.height // how), -(-header.width // how)
-            self.map = _Map(segmap_coder.decode(first.payload[1:], *size, self.weights.map_tables(how)), how)
+            self.map = _Map(segmap_coder.decode(coded_map, *size, self.weights.map_tables(how)), how)
             classes = shrink(self.map.quarter(rows, columns), 4)
         elif first.type == SectionType.MAP_TOKENS:
-            self.map = _decode_map_tokens(self.weights, first.payload[1:], header.height, header.width)
+            self.map = _decode_map_tokens(self.weights, coded_map, header.height, header.width)
         else:
             raise StreamError(f"The stream does not start with a map, but with a section of type {first.type}.")
         self.sent = np.zeros((rows, columns), np.bool_)
@@ -294,6 +306,16 @@ class _Weights:
         """Return the coding tables for maps shrunk by a factor."""
         return segmap_coder.SegmapTables.from_arrays(self._under(f"segmap{factor}."))
 
+    @cached_property
+    def palette_tables(self) -> palette.PaletteTables:
+        return palette.PaletteTables.from_arrays(self._under("palette."))
+
+    def layout(self, quarter: Array, levels: Array) -> Array:
+        """Return what the decoder network knows of each cell besides tokens: class, the class's colour, noise."""
+        one_hot = self.one_hot(quarter)
+        colours = np.tensordot(palette.colours(levels).T - np.float32(0.5), one_hot[0], 1)
+        return np.concatenate([one_hot, colours[None], _noise(*quarter.shape)[None, None]], 1)
+
     def one_hot(self, ids: Array) -> Array:
         """Return h×w ids as 1×classes×h×w float32; void is all zeros."""
         return np.equal(ids, np.arange(len(self.taxonomy))[:, None, None])[None].astype(np.float32)
@@ -305,8 +327,8 @@ class _Weights:
         return found
 
 
-def _encode_map_tokens(weights: _Weights, quarter: Array, rows: int, columns: int, kept: float) -> tuple[Section, _Map]:
-    """Send the map as its own masked tokens (G_s); return the section, and the map that the decoder will see."""
+def _encode_map_tokens(weights: _Weights, quarter: Array, rows: int, columns: int, kept: float) -> tuple[bytes, _Map]:
+    """Code the map as its own masked tokens (G_s); return the bytes, and the map that the decoder will see."""
     missing = (0, 4 * rows - quarter.shape[0]), (0, 4 * columns - quarter.shape[1])
     vectors, relevance = weights.model.network("map_encoder").run(
         segmap=weights.one_hot(np.pad(quarter, missing, mode="edge"))
@@ -317,8 +339,7 @@ def _encode_map_tokens(weights: _Weights, quarter: Array, rows: int, columns: in
     chosen.reshape(-1)[order[: int(kept * tokens.size)]] = True
     unknown = np.full(tokens.shape, UNKNOWN_CLASS, np.uint8)
     payload = grid.encode_band(tokens, chosen, np.zeros_like(chosen), unknown, weights.grid_tables("map"))
-    section = Section(SectionType.MAP_TOKENS, b"\0" + payload)
-    return section, _draw_map(weights, tokens, chosen, *quarter.shape)
+    return payload, _draw_map(weights, tokens, chosen, *quarter.shape)
 
 
 def _decode_map_tokens(weights: _Weights, payload: bytes, height: int, width: int) -> _Map:
@@ -348,7 +369,16 @@ def _whole_windows(codes: Array, sent: Array, quarter: Array) -> tuple[Array, Ar
     )
 
 
-def _draw(weights: _Weights, codes: Array, sent: Array, quarter: Array) -> Array:
+def _noise(height: int, width: int) -> NDArray[np.float32]:
+    """Return noise of variance 1, a hash of each cell's place, so that every decoder draws the same picture."""
+    mixed = np.add.outer(np.arange(height) * 0x9E3779B1, np.arange(width) * 0x85EBCA6B).astype(np.uint32)
+    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
+        mixed = (mixed ^ (mixed >> np.uint32(shift))) * np.uint32(factor)
+    mixed ^= mixed >> np.uint32(16)
+    return (mixed * (2.0**-31) - 1).astype(np.float32) * np.float32(3**0.5)
+
+
+def _draw(weights: _Weights, codes: Array, sent: Array, layout: Array) -> Array:
     """Run D_x on whole windows → 3×16h×16w float32; large grids in overlapping tiles, which bounds the memory."""
     network = weights.model.network("decoder")
     rows, columns = sent.shape[2:]
@@ -360,7 +390,7 @@ def _draw(weights: _Weights, codes: Array, sent: Array, quarter: Array) -> Array
             (tile,) = network.run(
                 codes=codes[:, :, down, right],
                 kept=sent[:, :, down, right],
-                segmap=weights.one_hot(quarter[4 * down.start : 4 * down.stop, 4 * right.start : 4 * right.stop]),
+                layout=layout[:, :, 4 * down.start : 4 * down.stop, 4 * right.start : 4 * right.stop],
             )
             share = np.minimum.outer(_ramp(tile.shape[2]), _ramp(tile.shape[3]))
             place = np.s_[CELL * down.start : CELL * down.stop, CELL * right.start : CELL * right.stop]

@@ -73,7 +73,7 @@ RECIPES: dict[str, Callable[[str | None, Path | None], Recipe]] = {
     "sqgan-map": lambda init, map_run: MapRecipe(_sampler()),
     "sqgan-image": lambda init, map_run: ImageRecipe(_sampler(), _critic(), False, None, adversarial_from=0.4),
     "sqgan": lambda init, map_run: ImageRecipe(
-        _sampler(), _critic(), True, _map_stream(init, map_run), adversarial_from=0.1
+        _sampler(), _critic(), True, _map_stream(init, map_run), adversarial_from=0.05
     ),
 }
 

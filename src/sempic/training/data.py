@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -12,6 +12,9 @@ from torch import Tensor
 
 from sempic.datasets import Frame
 from sempic.taxonomy import VOID
+
+MIDDLE = 0.4
+"""The brightness that changes of contrast leave alone."""
 
 
 def random_crop(
@@ -36,15 +39,22 @@ def random_crop(
     return image, segmap
 
 
-def jitter(image: NDArray[np.uint8], strength: float, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Shift gamma, contrast, saturation and colour balance at random; `strength` is about the relative change."""
-    x = image.astype(np.float32) / 255
-    x = x ** np.exp(rng.normal(0, strength))
-    grey = x.mean(2, keepdims=True)
-    x = grey + (x - grey) * np.exp(rng.normal(0, strength))
-    x = (x - x.mean()) * np.exp(rng.normal(0, strength)) + x.mean()
-    x = x * np.exp(rng.normal(0, strength / 4, 3)).astype(np.float32)
-    return (x.clip(0, 1) * 255).round().astype(np.uint8)
+def random_jitter(strength: float, rng: np.random.Generator) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
+    """Draw a change of gamma, saturation, contrast and colour balance; `strength` is about its relative size.
+
+    The function that is returned makes this change to any uint8 colours (…×3).
+    """
+    gamma, saturation, contrast = np.exp(rng.normal(0, strength, 3)).astype(np.float32)
+    balance = np.exp(rng.normal(0, strength / 4, 3)).astype(np.float32)
+
+    def change(colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        x = (colours.astype(np.float32) / 255) ** gamma
+        grey = x.mean(-1, keepdims=True)
+        x = grey + (x - grey) * saturation
+        x = ((x - MIDDLE) * contrast + MIDDLE) * balance
+        return (x.clip(0, 1) * 255).round().astype(np.uint8)
+
+    return change
 
 
 def to_tensors(pairs: Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]]) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,7 @@ from torch.export import Dim
 
 from sempic import datasets, runtime
 from sempic.codecs.sqgan import MAP_FACTORS
-from sempic.coding import grid
+from sempic.coding import grid, palette
 from sempic.coding import segmap as segmap_coder
 from sempic.coding.resample import shrink
 from sempic.taxonomy import CAMVID11
@@ -24,7 +24,7 @@ from sempic.training.loop import load_ema
 from sempic.training.recipe_segment import evaluate
 from sempic.training.recipe_sqgan import Source
 from sempic.training.segmenters import Judge, Segmenter
-from sempic.training.sqgan import CODE_WIDTH, ImageStream, MapStream
+from sempic.training.sqgan import CODE_WIDTH, EXTRA, ImageStream, MapStream
 
 CLASSES = len(CAMVID11)
 
@@ -95,6 +95,8 @@ def export_sqgan(
     for name, samples, stream in (("image", image_tokens, image), ("map", map_tokens, segmap)):
         grid_tables = grid.GridTables.fit(samples, CLASSES, stream.quantiser.codebook.numpy())
         tables |= {f"{name}.grid.{k}": v for k, v in grid_tables.arrays().items()}
+    palette_tables = palette.PaletteTables.fit([source.palette for source in sources])
+    tables |= {f"palette.{k}": v for k, v in palette_tables.arrays().items()}
     np.savez_compressed(folder / runtime.TABLES, **tables)
     training = {"image": _training(image_run, steps[0]), "map": _training(map_run, steps[1])} | {
         "data": "CamVid train, 367 frames; 1,649 photographs with predicted maps",
@@ -126,9 +128,9 @@ def _write_streams(folder: Path, image: ImageStream, segmap: MapStream) -> None:
     export.write_network(
         export.Method(image, "decode"),
         folder / "decoder.onnx",
-        {"codes": codes, "kept": kept, "segmap": quarter},
+        {"codes": codes, "kept": kept, "layout": torch.rand(1, CLASSES + EXTRA, 4 * rows, 4 * columns)},
         ["image"],
-        {"codes": grid_of, "kept": grid_of, "segmap": {2: 4 * wide_h, 3: 4 * wide_w}},
+        {"codes": grid_of, "kept": grid_of, "layout": {2: 4 * wide_h, 3: 4 * wide_w}},
     )
     export.write_network(
         export.Method(segmap, "encode"),

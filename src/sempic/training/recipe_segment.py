@@ -39,7 +39,7 @@ class SegmentRecipe(Recipe):
         pairs = []
         for i in rng.integers(len(self.frames), size=self.batch_size):
             image, segmap = data.random_crop(self.frames[i], self.crop, (0.75, 1.6), rng)
-            pairs.append((data.jitter(image, 0.2, rng), segmap))
+            pairs.append((data.random_jitter(0.2, rng)(image), segmap))
         return data.to_tensors(pairs)
 
     def step(self, batch: list[Tensor], progress: float, accelerator: Accelerator) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -15,15 +16,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sempic import datasets
+from sempic.coding import palette as palettes
+from sempic.coding import resample
 from sempic.taxonomy import CAMVID11
 from sempic.training import data, losses
 from sempic.training.loop import Recipe, average_gradients
 from sempic.training.segmenters import Segmenter
-from sempic.training.sqgan import ImageStream, MapStream, one_hot, shrink
+from sempic.training.sqgan import ImageStream, MapStream, draw_layout, one_hot, shrink
 
 CLASSES = len(CAMVID11)
 PASTED = ("sign", "pedestrian", "bicyclist")
-ADVERSARIAL = 0.5
+ADVERSARIAL = 0.8
 """The share of the gradient at the picture that the discriminator gets, against fidelity's 1."""
 MEANING, COLOUR = 0.05, 1.0
 """The weights of the segmenter's reading and of 8x8 mean colours, against 1 for L1."""
@@ -37,6 +40,13 @@ class Source:
     frame: datasets.Frame
     predicted: NDArray[np.uint8]
 
+    @cached_property
+    def palette(self) -> NDArray[np.int64]:
+        """The levels of the picture's classes, as the codec would send them."""
+        height, width = (side - side % 4 for side in self.predicted.shape)
+        cells = resample.shrink(self.predicted[:height, :width], 4)
+        return palettes.measure(self.frame.image[:height, :width], cells, CLASSES)
+
 
 class Sampler:
     """Draws training crops: `share` of them from labelled street scenes, with rare classes pasted in."""
@@ -46,8 +56,9 @@ class Sampler:
         self.pieces = _rare_pieces([s.frame for s in labelled])
 
     def draw(self, count: int, predicted: bool, rng: np.random.Generator) -> list[Tensor]:
-        """Return `count` pictures, the maps to send and the labels to be judged by; N×3×S×S, N×S×S and N×S×S."""
-        images, maps, labels = [], [], []
+        """Return `count` pictures (N×3×S×S), the maps to send and the labels to be judged by (N×S×S), and the mean
+        colours of classes (N×classes×3 in [0,1]) of the pictures that these are crops of."""
+        images, maps, labels, colours = [], [], [], []
         for _ in range(count):
             street = rng.random() < self.share or not self.photos
             pool = self.labelled if street else self.photos
@@ -57,11 +68,14 @@ class Sampler:
             image, cut = _crop(source.frame.image, both, self.crop, (0.75, 1.4) if street else (0.5, 1.1), rng)
             if street and rng.random() < 0.7 and self.pieces:
                 self._paste(image, cut, rng)
-            images.append(data.jitter(image, 0.08, rng))
+            jitter = data.random_jitter(0.08, rng)
+            images.append(jitter(image))
+            mean = jitter((palettes.colours(source.palette).clip(0, 1) * 255).astype(np.uint8))
+            colours.append(palettes.colours(palettes.quantise(mean)))
             labels.append(cut[..., 0])
             maps.append(cut[..., 1] if predicted or not street else cut[..., 0])
         picture, send = data.to_tensors(list(zip(images, maps, strict=True)))
-        return [picture, send, torch.from_numpy(np.stack(labels)).long()]
+        return [picture, send, torch.from_numpy(np.stack(labels)).long(), torch.from_numpy(np.stack(colours))]
 
     def _paste(self, image: NDArray[np.uint8], maps: NDArray[np.uint8], rng: np.random.Generator) -> None:
         """Paste one rare thing at a random place, in the picture and in both maps."""
@@ -123,7 +137,7 @@ class MapRecipe(Recipe):
         self.weights = losses.class_weights(MAP_WEIGHTS, 1.0)
 
     def batch(self, rng: np.random.Generator) -> list[Tensor]:
-        _, send, _ = self.sampler.draw(self.batch_size, bool(rng.random() < 0.7), rng)
+        _, send, *_ = self.sampler.draw(self.batch_size, bool(rng.random() < 0.7), rng)
         return [shrink(send, CLASSES), random_fractions(self.batch_size, rng)]
 
     def step(self, batch: list[Tensor], progress: float, accelerator: Accelerator) -> dict[str, Tensor]:
@@ -171,11 +185,11 @@ class ImageRecipe(Recipe):
         self.relaxation = losses.class_weights(losses.RELAXATION, 0.0)
 
     def batch(self, rng: np.random.Generator) -> list[Tensor]:
-        images, send, labels = self.sampler.draw(self.batch_size, self.predicted, rng)
-        return [images, send, labels, random_fractions(self.batch_size, rng), torch.tensor(rng.random())]
+        images, send, labels, palette = self.sampler.draw(self.batch_size, self.predicted, rng)
+        return [images, send, labels, palette, random_fractions(self.batch_size, rng), torch.tensor(rng.random())]
 
     def step(self, batch: list[Tensor], progress: float, accelerator: Accelerator) -> dict[str, Tensor]:
-        images, send, labels, fraction, chance = batch
+        images, send, labels, palette, fraction, chance = batch
         images = images.contiguous(memory_format=torch.channels_last)
         self.critic.to(images.device)
         adversarial = progress >= self.adversarial_from
@@ -183,7 +197,8 @@ class ImageRecipe(Recipe):
         with accelerator.autocast():
             if self.map_stream is not None and chance < 0.2:
                 segmap = self._through_tokens(segmap, fraction)
-            decoded, _, _ = self.networks(images, segmap, fraction)
+            noise = 3**0.5 * (2 * torch.rand_like(segmap[:, :1]) - 1)
+            decoded, _, _ = self.networks(images, segmap, draw_layout(segmap, palette, noise), fraction)
             decoded = decoded.float()
             with torch.no_grad():
                 real_features = self.critic.segmenter.encoder(images)

@@ -19,6 +19,8 @@ from torch import Tensor, nn
 LEVELS, CODE_WIDTH = 4, 5
 CODES = LEVELS**CODE_WIDTH
 MAP_WIDTH = 96
+EXTRA = 4
+"""What a layout has besides classes: three planes of colour and one of noise."""
 WINDOW = 8
 MASKED = 0.02
 """The weight that attention gives a dropped token in the first layer of the de-masking."""
@@ -36,6 +38,15 @@ def shrink(segmap: Tensor, classes: int, factor: int = 4) -> Tensor:
     # Void wins by a majority alone, as in `sempic.coding.resample.shrink`; the shares are multiples of 1/factor².
     majority = torch.where(share > 1 - shares.sum(1) - 1e-4, majority, classes)
     return one_hot(majority, classes)
+
+
+def draw_layout(segmap: Tensor, palette: Tensor, noise: Tensor) -> Tensor:
+    """What a decoder knows of each cell besides tokens, N×(classes+EXTRA)×h×w: class, the class's colour, noise.
+
+    `palette` is N×classes×3 in [0,1]. Noise (N×1×h×w, variance 1) tells cells of one class apart (as in OASIS, Sushko
+    et al. 2021); without it, stretches where no token came get the same texture in every token's place.
+    """
+    return torch.cat([segmap, torch.einsum("nchw,nck->nkhw", segmap, palette - 0.5), noise], 1)
 
 
 class Spade(nn.Module):
@@ -249,13 +260,12 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """D_x: N×256×h×w features and the map → N×3×16h×16w pictures, about [0,1]."""
+    """D_x: N×256×h×w features and the layout → N×3×16h×16w pictures, about [0,1]."""
 
     def __init__(self, classes: int, widths: tuple[int, int, int, int] = (48, 96, 160, 256)) -> None:
         super().__init__()
         half, quarter, eighth, sixteenth = widths
-        self.embed16, self.embed8 = MapEmbedding(classes, 64), MapEmbedding(classes, 64)
-        self.embed4 = MapEmbedding(classes, 64)
+        self.embed16, self.embed8, self.embed4 = (MapEmbedding(classes + EXTRA, 64) for _ in range(3))
         self.blocks16 = nn.ModuleList(SpadeBlock(sixteenth, 64) for _ in range(2))
         self.blocks8 = nn.ModuleList(SpadeBlock(eighth, 64) for _ in range(2))
         self.blocks4 = nn.ModuleList(SpadeBlock(quarter, 64) for _ in range(2))
@@ -265,9 +275,9 @@ class Decoder(nn.Module):
         self.to2 = nn.Conv2d(quarter, 4 * half, 1)
         self.out = nn.Conv2d(half, 12, 3, padding=1)
 
-    def forward(self, x: Tensor, segmap: Tensor) -> Tensor:
-        e4, e8 = self.embed4(segmap), self.embed8(F.avg_pool2d(segmap, 2))
-        e16 = self.embed16(F.avg_pool2d(segmap, 4))
+    def forward(self, x: Tensor, layout: Tensor) -> Tensor:
+        e4, e8 = self.embed4(layout), self.embed8(F.avg_pool2d(layout, 2))
+        e16 = self.embed16(F.avg_pool2d(layout, 4))
         for block in self.blocks16:
             x = block(x, e16)
         x = self.to8(F.interpolate(x, scale_factor=2, mode="nearest"))
@@ -333,17 +343,19 @@ class ImageStream(nn.Module):
         vectors, relevance = self.samm(self.encoder(image, segmap), segmap)
         return vectors, relevance
 
-    def decode(self, codes: Tensor, kept: Tensor, segmap: Tensor) -> Tensor:
-        """Return the picture from its kept codes and the map."""
-        picture: Tensor = self.decoder(self.demasker(codes, kept), segmap)
+    def decode(self, codes: Tensor, kept: Tensor, layout: Tensor) -> Tensor:
+        """Return the picture from its kept codes and what `draw_layout` made of the map."""
+        picture: Tensor = self.decoder(self.demasker(codes, kept), layout)
         return picture
 
-    def forward(self, image: Tensor, segmap: Tensor, fraction: Tensor) -> tuple[Tensor, Quantised, Tensor]:
+    def forward(
+        self, image: Tensor, segmap: Tensor, layout: Tensor, fraction: Tensor
+    ) -> tuple[Tensor, Quantised, Tensor]:
         """Send `fraction` (N) of each picture's tokens → picture, quantised tokens, mask."""
         vectors, relevance = self.encode(image, segmap)
         kept = keep_most_relevant(relevance, fraction)
         quantised = self.quantiser(vectors)
-        return self.decode(quantised.codes, kept, segmap), quantised, kept
+        return self.decode(quantised.codes, kept, layout), quantised, kept
 
 
 class MapStream(nn.Module):

@@ -1,0 +1,109 @@
+"""The mean colour of every class of a picture, in about ten bytes.
+
+A class says nothing of its colour: cars come in all of them, skies in two. Levels are steps of 8 in brightness
+(R + 2G + B) / 4 and in the tints R - B and G - (R + B) / 2, in units of uint8 RGB; tints end at 124, which mean colours
+hardly ever pass. Classes that are not there have no levels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sempic.coding import ranges
+
+STEP, LEVELS = 8, 32
+ABSENT = -1
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class PaletteTables:
+    """Frequencies of levels: of brightness, or absence as the last symbol (classes × 33), and of both tints
+    (classes × 2 × 32)."""
+
+    brightness: Array
+    tints: Array
+
+    @classmethod
+    def fit(cls, palettes: Sequence[Array]) -> PaletteTables:
+        """Count the levels of many pictures; neighbours of a level that was seen are nearly as likely."""
+        levels = np.stack(palettes)
+        counts = np.zeros((levels.shape[1], 3, LEVELS), np.int64)
+        for palette in palettes:
+            there = np.flatnonzero(palette[:, 0] != ABSENT)
+            for channel in range(3):
+                counts[there, channel, palette[there, channel]] += 1
+        absent = (levels[:, :, 0] == ABSENT).sum(0)[:, None]
+        padded = np.pad(counts, ((0, 0), (0, 0), (2, 2)), mode="edge")
+        smooth = sum(w * padded[..., k : k + LEVELS] for k, w in enumerate((1, 2, 4, 2, 1)))
+        smooth = 100 * smooth + counts.sum(2, keepdims=True) + 1
+        # Ten times the weights of the smoothing, and of the floor, which is spread over all levels.
+        brightness = np.concatenate([smooth[:, 0], 1000 * absent + LEVELS * absent + 1], 1)
+        tints = ranges.normalise(smooth[:, 1:].reshape(-1, LEVELS)).reshape(-1, 2, LEVELS)
+        return cls(ranges.normalise(brightness), tints)
+
+    def arrays(self) -> dict[str, Array]:
+        """Return the tables as arrays to store."""
+        return {"brightness": self.brightness.astype(np.int32), "tints": self.tints.astype(np.int32)}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, Array]) -> PaletteTables:
+        """Return stored tables."""
+        return cls(arrays["brightness"], arrays["tints"])
+
+
+def measure(image: Array, cells: Array, classes: int) -> NDArray[np.int64]:
+    """Return the levels (classes × 3) of a uint8 picture whose class ids are known by cells.
+
+    Cells are squares of height(image) / height(cells) pixels. Ids beyond the classes (void) have no colour.
+    """
+    side = image.shape[0] // cells.shape[0]
+    means = image.reshape(cells.shape[0], side, cells.shape[1], side, 3).mean((1, 3), dtype=np.float32)
+    ids = np.minimum(cells, classes).reshape(-1)
+    count = np.bincount(ids, minlength=classes + 1)[:classes]
+    sums = [np.bincount(ids, means[..., k].reshape(-1), classes + 1)[:classes] for k in range(3)]
+    levels = quantise(np.stack(sums, 1) / np.maximum(count, 1)[:, None])
+    levels[count == 0] = ABSENT
+    return levels
+
+
+def quantise(colours: Array) -> NDArray[np.int64]:
+    """Return the levels (n × 3) of RGB colours (n × 3, 0 to 255)."""
+    red, green, blue = colours.T.astype(np.float64)
+    values = [(red + 2 * green + blue) / 4 - STEP / 2, red - blue + 128, green - (red + blue) / 2 + 128]
+    return np.rint(np.stack(values, 1) / STEP).clip(0, LEVELS - 1).astype(np.int64)
+
+
+def colours(levels: Array) -> NDArray[np.float32]:
+    """Return RGB colours (n × 3, about 0 to 1) of levels; middle grey for absent ones."""
+    brightness, orange, lime = levels.T.astype(np.float32) * STEP
+    brightness, orange, lime = brightness + STEP / 2, orange - 128, lime - 128
+    green = brightness + lime / 2
+    rgb = np.stack([green - lime + orange / 2, green, green - lime - orange / 2], 1) / 255
+    rgb[levels[:, 0] == ABSENT] = 0.5
+    return rgb.astype(np.float32)
+
+
+def encode(levels: Array, tables: PaletteTables) -> bytes:
+    """Return the levels of all classes as bytes."""
+    there = levels[:, 0] != ABSENT
+    batches = [(np.where(there, levels[:, 0], LEVELS), tables.brightness)]
+    batches += [(levels[there, k], tables.tints[there, k - 1]) for k in (1, 2)]
+    return ranges.encode(batches)
+
+
+def decode(data: bytes, tables: PaletteTables) -> NDArray[np.int64]:
+    """Return the levels of all classes; raise `StreamError` for bytes that `encode` cannot have written."""
+    decoder = ranges.Decoder(data)
+    levels = np.full((len(tables.brightness), 3), ABSENT, np.int64)
+    brightness = decoder.decode(tables.brightness)
+    there = brightness < LEVELS
+    levels[there, 0] = brightness[there]
+    for k in (1, 2):
+        levels[there, k] = decoder.decode(tables.tints[there, k - 1])
+    return levels

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from sempic import container, runtime
 from sempic.codecs.base import Codec, Decoded, Part, Writer
@@ -156,8 +157,10 @@ class SqGan(Codec):
         weights, height, width = parsed.weights, stream.header.height, stream.header.width
         rows, columns = parsed.sent.shape
         codes = weights.codebook("image")[parsed.tokens].transpose(2, 0, 1) * parsed.sent
-        padded_codes, padded_sent, padded_map = _whole_windows(codes, parsed.sent, parsed.map.quarter(rows, columns))
+        quarter = parsed.map.quarter(rows, columns)
+        padded_codes, padded_sent, padded_map = _whole_windows(codes, parsed.sent, quarter)
         picture = _draw(weights, padded_codes, padded_sent, weights.layout(padded_map, parsed.palette))
+        picture = _match_colours(picture[:, : rows * CELL, : columns * CELL], quarter, parsed.palette)
         pixels = (picture[:, :height, :width].clip(0, 1) * 255 + 0.5).astype(np.uint8)
         segmap = enlarge(parsed.map.small, parsed.map.factor, height, width)
         return Decoded(np.ascontiguousarray(pixels.transpose(1, 2, 0)), segmap, (*stream.warnings, *parsed.warnings))
@@ -397,6 +400,16 @@ def _draw(weights: _Weights, codes: Array, sent: Array, layout: Array) -> Array:
             total[(slice(None), *place)] += tile[0] * share
             weight[place] += share
     return np.asarray(total / weight)
+
+
+def _match_colours(picture: Array, quarter: Array, levels: Array) -> Array:
+    """Shift each class of a drawn picture (3×H×W) to the mean colour that was sent, smoothly across borders."""
+    shifts = palette.colours(levels) - palette.means(picture.transpose(1, 2, 0), quarter, len(levels))
+    shifts[np.isnan(shifts) | (levels[:, :1] == palette.ABSENT)] = 0
+    planes = np.pad(shifts, ((0, 256 - len(shifts)), (0, 0)))[quarter].astype(np.float32)
+    size = picture.shape[:0:-1]
+    smooth = [np.asarray(Image.fromarray(planes[..., k]).resize(size, Image.Resampling.BILINEAR)) for k in range(3)]
+    return np.asarray(picture + np.stack(smooth))
 
 
 def _ramp(length: int) -> NDArray[np.float32]:

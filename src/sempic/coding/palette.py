@@ -58,18 +58,25 @@ class PaletteTables:
 
 
 def measure(image: Array, cells: Array, classes: int) -> NDArray[np.int64]:
-    """Return the levels (classes × 3) of a uint8 picture whose class ids are known by cells.
+    """Return the levels (classes × 3) of a uint8 picture whose class ids are known by cells, as in `means`."""
+    found = means(image, cells, classes)
+    there = ~np.isnan(found[:, 0])
+    levels = np.full((classes, 3), ABSENT, np.int64)
+    levels[there] = quantise(found[there])
+    return levels
 
-    Cells are squares of height(image) / height(cells) pixels. Ids beyond the classes (void) have no colour.
+
+def means(image: Array, cells: Array, classes: int) -> NDArray[np.float64]:
+    """Return the mean colour (classes × 3) of each class in an H×W×3 picture; NaN for classes that are not there.
+
+    Cells are squares of H / height(cells) pixels, each of one class; ids beyond the classes (void) have no colour.
     """
     side = image.shape[0] // cells.shape[0]
-    means = image.reshape(cells.shape[0], side, cells.shape[1], side, 3).mean((1, 3), dtype=np.float32)
+    colours = image.reshape(cells.shape[0], side, cells.shape[1], side, 3).mean((1, 3), dtype=np.float32)
     ids = np.minimum(cells, classes).reshape(-1)
-    count = np.bincount(ids, minlength=classes + 1)[:classes]
-    sums = [np.bincount(ids, means[..., k].reshape(-1), classes + 1)[:classes] for k in range(3)]
-    levels = quantise(np.stack(sums, 1) / np.maximum(count, 1)[:, None])
-    levels[count == 0] = ABSENT
-    return levels
+    count = np.bincount(ids, minlength=classes + 1)[:classes].astype(np.float64)
+    sums = [np.bincount(ids, colours[..., k].reshape(-1), classes + 1)[:classes] for k in range(3)]
+    return np.stack(sums, 1) / np.where(count > 0, count, np.nan)[:, None]
 
 
 def quantise(colours: Array) -> NDArray[np.int64]:

@@ -3,8 +3,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 DEMO_VENV ?= .venv-demo
+CODECS ?= sqgan,hevc,av1,jpegxl,jpeg2000,webp,jpeg
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint bench results clean
 
 # The demo runs as a user would: the package alone, without torch.
 demo: $(DEMO_VENV)/ready
@@ -17,15 +18,25 @@ lint: $(VENV)/ready
 	$(VENV)/bin/ruff check src tests
 	$(VENV)/bin/mypy
 
+# A first look at every codec; bench-out/report.html shows it.
+bench: $(VENV)/ready
+	$(VENV)/bin/sempic bench camvid:test --codecs $(CODECS) --limit 24 --out bench-out
+	$(VENV)/bin/sempic report bench-out
+
+# The numbers and curves of docs/results.md.
+results: $(VENV)/ready
+	$(VENV)/bin/sempic bench camvid:test --codecs $(CODECS) --out docs/results
+	$(VENV)/bin/sempic report docs/results --markdown docs/results.md
+
 clean:
-	rm -rf "$(VENV)" "$(DEMO_VENV)" demo-out build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf "$(VENV)" "$(DEMO_VENV)" demo-out bench-out build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # torch goes first, by its exact version: where pip's own settings name a folder of wheels, a CPU build of that version
 # is taken from there; elsewhere the same command takes the registry's build.
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv "$(VENV)"
 	$(VENV)/bin/python -m pip install --quiet torch==2.13.0
-	$(VENV)/bin/python -m pip install --quiet -e ".[train,test]"
+	$(VENV)/bin/python -m pip install --quiet -e ".[test]"
 	touch "$@"
 
 $(DEMO_VENV)/ready: pyproject.toml

@@ -57,7 +57,7 @@ def test_too_small_a_size_names_the_floor(image: NDArray[np.uint8]) -> None:
         ({"bpp": 0}, "above 0"),
         ({"bpp": float("nan")}, "above 0"),
         ({"bpp": float("inf")}, "above 0"),
-        ({"qualty": 3}, "'qualty' is not a setting of the codec hevc; it has none"),
+        ({"qualty": 3}, "'qualty' is not a setting of the codec hevc; it knows scale"),
         ({"codec": "jpg"}, "known are sqgan, hevc"),
     ],
 )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from PIL import Image
+    from rich.console import Console
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -100,7 +101,9 @@ def encode(
     output: Annotated[
         str | None, typer.Option("--output", "-o", metavar="OUT.smp", help="IN.smp if left out; - is standard output.")
     ] = None,
-    codec: Annotated[str, typer.Option(help="sqgan or hevc.")] = "sqgan",
+    codec: Annotated[
+        str, typer.Option(help="sqgan; or, to compare with: hevc, av1, jpegxl, jpeg2000, webp, jpeg, bpg.")
+    ] = "sqgan",
     quality: Annotated[float | None, typer.Option(metavar="Q", help="From 0 to 100; 50 if no size is given.")] = None,
     bpp: Annotated[float | None, typer.Option(metavar="X", help="At most so many bits a pixel.")] = None,
     size: Annotated[int | None, typer.Option("--bytes", metavar="N", help="At most so many bytes.")] = None,
@@ -186,10 +189,7 @@ def decode(
 
     import sempic
 
-    suffix = ".png" if target == "-" else Path(target).suffix.lower()
-    form = Image.registered_extensions().get(suffix)
-    if form not in Image.SAVE:
-        raise InputError(f"'{target}' has no suffix of a picture format that can be written, such as .png.")
+    form = _format(target)
     start = time.perf_counter()
     decoded = sempic.decode(data)
     seconds = time.perf_counter() - start
@@ -302,6 +302,132 @@ def demo(
     print("wrote", ", ".join(str(output / name) for name in files))
 
 
+@app.command()
+def bench(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="camvid:test, cityscapes:val or a folder of pictures.")],
+    contenders: Annotated[
+        str, typer.Option("--codecs", metavar="A,B", help="Codecs, with settings as sqgan:map=half+denoise=0.3.")
+    ] = "sqgan,hevc",
+    points: Annotated[
+        str, typer.Option(metavar="P,Q", help="Sizes in bpp (0.05) or bytes (600B), or qualities (q30).")
+    ] = "0.02,0.03,0.05,0.1,0.2,0.35",
+    metrics: Annotated[str | None, typer.Option(metavar="M,N", help="All there are, if left out.")] = None,
+    limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="N pictures, evenly spread over DATA.")] = None,
+    output: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where results and files go.")] = Path(
+        "bench-out"
+    ),
+    workers: Annotated[int | None, typer.Option(metavar="N", min=1, help="Processes; one a core if left out.")] = None,
+    ray: Annotated[str | None, typer.Option(metavar="ADDRESS|local", help="Run on a Ray cluster instead.")] = None,
+) -> None:
+    """Measure codecs: encode to real files, decode each in another process, compare with the originals.
+
+    Writes one JSON file a codec to DIR. Work that a run before this one finished is not done again.
+
+    \b
+    Examples:
+      sempic bench camvid:test --codecs sqgan,hevc,jpegxl --points 0.03,0.05,0.1 --out results
+      sempic bench photos/ --codecs sqgan,av1 --points 600B,1200B --limit 24
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    from sempic import datasets
+    from sempic.bench import metrics as known
+    from sempic.bench import report as tables
+    from sempic.bench import results, runner
+    from sempic.bench.jobs import Contender, Target
+
+    chosen = [Contender.parse(text) for text in contenders.split(",")]
+    targets = [Target.parse(text) for text in points.split(",")]
+    wanted = known.chosen(metrics)
+    missing = {metric.name: why for metric in wanted if (why := metric.unavailable())}
+    names = [metric.name for metric in wanted if metric.name not in missing]
+    pictures = datasets.find(data)
+    if limit is not None and limit < len(pictures):
+        pictures = [pictures[i * len(pictures) // limit] for i in range(limit)]
+    output.mkdir(parents=True, exist_ok=True)
+    columns = BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress("{task.description}", *columns, console=_console(stderr=True)) as progress:
+        bar = progress.add_task(f"{len(chosen)} codecs on {data}", total=None)
+        found = runner.run(
+            data,
+            pictures,
+            chosen,
+            targets,
+            names,
+            output,
+            workers=workers or os.cpu_count() or 1,
+            ray_address=ray,
+            unavailable=missing,
+            progress=lambda done, total: progress.update(bar, completed=done, total=total),
+        )
+    for result in found:
+        results.save(result, output / f"{result.label.replace(' ', '-')}.json")
+    print(tables.markdown_tables(found))
+    for name, why in missing.items():
+        _say(f"{name} was not measured: {why}")
+    for name, why in found[0].unread.items():
+        _say(f"left out: {why if name in why else f'{name}: {why}'}")
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The --out folder of a bench.")],
+    markdown: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also put the tables into a Markdown file, between its marks.")
+    ] = None,
+) -> None:
+    """Write report.html, one page with everything in it, and the curves as PNG, into the folder of a bench.
+
+    \b
+    Examples:
+      sempic report bench-out
+    """
+    from sempic.bench import report as page
+    from sempic.bench import results
+
+    for path in page.write_report(folder):
+        print("wrote", path)
+    if markdown is not None:
+        page.update_markdown(markdown, results.load_all(folder))
+        print("wrote", markdown)
+
+
+@app.command()
+def compare(
+    source: Annotated[str, typer.Argument(metavar="IMAGE", help="The picture; - reads standard input.")],
+    size: Annotated[int, typer.Option("--bytes", metavar="N", help="At most so many bytes.")],
+    names: Annotated[
+        str | None, typer.Option("--codecs", metavar="A,B", help="All that there are, if left out.")
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="OUT", help="A picture, or a page if it ends in .html.")
+    ] = Path("compare.png"),
+    force: Force = False,
+) -> None:
+    """Show what each codec makes of a picture in the same number of bytes.
+
+    \b
+    Examples:
+      sempic compare street.jpg --bytes 900
+      sempic compare street.jpg --bytes 900 --codecs sqgan,hevc,av1 -o street.html
+    """
+    target = _output(source, str(output), ".png", force)
+    form = _format(target) if output.suffix != ".html" else None
+    picture = _picture(source)
+
+    from sempic.bench import compare as shown
+    from sempic.codecs import CODECS
+    from sempic.codecs.base import to_rgb
+
+    image = to_rgb(picture)
+    found = shown.compare(image, size, [name.strip() for name in names.split(",")] if names else list(CODECS))
+    data = _saved(shown.sheet(image, found), form) if form else shown.page(image, found, size).encode()
+    _write(target, data, force)
+    rows = [(one.codec, str(one.bytes) if one.bytes else "-", one.why or one.caption) for one in found]
+    _table(f"at most {size} bytes", ("codec", "bytes", ""), rows)
+    print("wrote", target)
+
+
 # -- files ------------------------------------------------------------------------------------------------------------
 
 
@@ -363,6 +489,17 @@ def _output(source: str, output: str | None, suffix: str, force: bool) -> str:
     return output
 
 
+def _format(target: str) -> str:
+    """The picture format that a file's suffix asks for."""
+    from PIL import Image
+
+    suffix = ".png" if target == "-" else Path(target).suffix.lower()
+    form = Image.registered_extensions().get(suffix)
+    if form is None or form not in Image.SAVE:
+        raise InputError(f"'{target}' has no suffix of a picture format that can be written, such as .png.")
+    return form
+
+
 def _saved(picture: Image.Image, form: str) -> bytes:
     out = BytesIO()
     picture.save(out, form)
@@ -400,7 +537,6 @@ def _report(values: dict[str, Any], text: str, as_json: bool, target: str) -> No
 
 def _table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
@@ -410,4 +546,10 @@ def _table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]
         table.add_column(name, justify="right" if numbers else "left", overflow="fold", no_wrap=not last)
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    _console().print(table)
+
+
+def _console(stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr)

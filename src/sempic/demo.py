@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 import sempic
+from sempic.sheet import INK, PANEL, PAPER, sheet
 from sempic.taxonomy import CAMVID11
 
 Bytes = NDArray[np.uint8]
@@ -17,9 +18,6 @@ Bytes = NDArray[np.uint8]
 COLUMNS = ("codec", "bytes", "bpp", "encode s", "decode s")
 
 _BPP = (0.02, 0.05)  # the sizes shown when none are asked for
-_PANEL = 480  # width of a picture on the sheet
-_MARGIN, _CAPTION = 14, 30
-_PAPER, _INK = (250, 250, 248), (40, 42, 46)
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,7 @@ def run(image: Bytes, sizes: list[int]) -> tuple[list[tuple[str, ...]], Image.Im
             (theirs.caption, theirs.decoded.image),
         ]
     streams = {f"{result.codec}-{len(result.data)}.smp": result.data for result in results}
-    return [result.row for result in results], _sheet(panels), streams
+    return [result.row for result in results], sheet(panels), streams
 
 
 def _result(image: Bytes, codec: str, size: int) -> Result:
@@ -94,26 +92,12 @@ def _relevance(image: Bytes, mask: NDArray[np.bool_]) -> Bytes:
 
 
 def _legend(aspect: float) -> Bytes:
-    width, height = _PANEL, round(_PANEL / aspect)
-    panel = Image.new("RGB", (width, height), _PAPER)
+    width, height = PANEL, round(PANEL / aspect)
+    panel = Image.new("RGB", (width, height), PAPER)
     pen, step = ImageDraw.Draw(panel), height / (len(CAMVID11) + 1)
     font = ImageFont.load_default(min(max(step * 0.6, 8), 20))
     for place, (name, colour) in enumerate(zip(CAMVID11.classes, CAMVID11.colours, strict=True)):
         y = (place + 0.5) * step
         pen.rectangle([24, y + 0.1 * step, 24 + 2 * step, y + 0.9 * step], fill=colour)
-        pen.text((24 + 2.6 * step, y + 0.5 * step), name, _INK, font, anchor="lm")
+        pen.text((24 + 2.6 * step, y + 0.5 * step), name, INK, font, anchor="lm")
     return np.asarray(panel)
-
-
-def _sheet(panels: list[tuple[str, Bytes]]) -> Image.Image:
-    """Captioned pictures, three in a row."""
-    height = round(_PANEL * panels[0][1].shape[0] / panels[0][1].shape[1])
-    across, down = _PANEL + _MARGIN, height + _CAPTION + _MARGIN
-    sheet = Image.new("RGB", (3 * across + _MARGIN, len(panels) // 3 * down + _MARGIN), _PAPER)
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(16)
-    for place, (caption, picture) in enumerate(panels):
-        x, y = _MARGIN + place % 3 * across, _MARGIN + place // 3 * down
-        pen.text((x, y + _CAPTION / 2 - 3), caption, _INK, font, anchor="lm")
-        scaled = Image.fromarray(picture).resize((_PANEL, height), Image.Resampling.LANCZOS)
-        sheet.paste(scaled, (x, y + _CAPTION))
-    return sheet

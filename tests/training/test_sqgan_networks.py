@@ -269,3 +269,11 @@ def test_the_meaning_ignores_void():
     labels[:, :8] = 3
     expected = F.cross_entropy(logits[:, :, :2], torch.full((1, 2, 4), 3))
     assert torch.isclose(losses.semantic_loss(logits, labels), expected)
+
+
+def test_crowded_codes_cost_and_spread_ones_do_not():
+    even = Quantiser()(2 * torch.rand(4, CODE_WIDTH, 32, 32) - 1.25).codes
+    assert losses.crowding(even, 0.5) < 0.01
+    assert losses.crowding(0.2 * even, 0.5) > 0.3
+    assert losses.crowding(even[:, :1].expand_as(even), 0.5) > 0.9
+    assert losses.crowding(torch.zeros_like(even), 0.5).isfinite()

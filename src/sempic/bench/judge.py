@@ -24,19 +24,20 @@ class Score:
     """Intersection over union, pooled over all pixels of all pictures added; void in the truth is not scored."""
 
     def __init__(self) -> None:
-        self.confusion = np.zeros((len(CAMVID11), len(CAMVID11)), np.int64)
+        self.confusion = np.zeros((len(CAMVID11), len(CAMVID11) + 1), np.int64)
+        """Pixels by true class (rows) and guess (columns, the last is void)."""
 
     def add(self, truth: NDArray[np.uint8], guess: NDArray[np.uint8]) -> None:
         """Count a picture: two segmaps (H×W) of the same size; a guess of void is wrong everywhere."""
         classes = len(CAMVID11)
-        scored = (truth != VOID) & (guess < classes)
-        pairs = truth[scored].astype(np.int64) * classes + guess[scored]
-        self.confusion += np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+        scored = truth != VOID
+        pairs = truth[scored].astype(np.int64) * (classes + 1) + np.minimum(guess[scored], classes)
+        self.confusion += np.bincount(pairs, minlength=self.confusion.size).reshape(self.confusion.shape)
 
     def per_class(self) -> NDArray[np.float64]:
         """Return each class's IoU, NaN for one that neither occurs nor was guessed."""
         hits = np.diag(self.confusion)
-        union = self.confusion.sum(0) + self.confusion.sum(1) - hits
+        union = self.confusion.sum(0)[:-1] + self.confusion.sum(1) - hits
         return np.where(union > 0, hits / np.maximum(union, 1), np.nan)
 
     def miou(self) -> float:

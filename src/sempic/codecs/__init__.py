@@ -11,7 +11,13 @@ from sempic.errors import InputError, StreamError
 
 CODECS = {
     "sqgan": (1, "sempic.codecs.sqgan", "SqGan"),
-    "hevc": (32, "sempic.codecs.classic", "Hevc"),
+    "hevc": (32, "sempic.codecs.classic.hevc", "Hevc"),
+    "jpeg": (33, "sempic.codecs.classic.jpeg", "Jpeg"),
+    "jpeg2000": (34, "sempic.codecs.classic.jpeg2000", "Jpeg2000"),
+    "webp": (35, "sempic.codecs.classic.webp", "WebP"),
+    "av1": (36, "sempic.codecs.classic.av1", "Av1"),
+    "jpegxl": (37, "sempic.codecs.classic.jpegxl", "JpegXl"),
+    "bpg": (38, "sempic.codecs.classic.bpg", "Bpg"),
 }
 """Name → id (the one that the class declares), module and class."""
 

@@ -55,6 +55,19 @@ def semantic_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(logits.float(), small, ignore_index=VOID)
 
 
+def crowding(codes: Tensor, wanted: float) -> Tensor:
+    """How much the D numbers of N×D×h×w codes fall short of a standard deviation of `wanted`, and of independence.
+
+    Codes that crowd on a few points of the lattice say less than their bits could (as in VICReg, Bardes et al. 2022).
+    """
+    rows = codes.float().movedim(1, -1).flatten(0, -2)
+    covariance = torch.cov(rows.T)
+    deviation = covariance.diagonal().clamp(min=1e-4).sqrt()
+    correlation = (covariance / deviation[:, None] / deviation).triu(1)
+    pairs = len(deviation) * (len(deviation) - 1) / 2
+    return F.relu(wanted - deviation).mean() + correlation.square().sum() / pairs
+
+
 class Discriminator(nn.Module):
     """Patch discriminators on pixels and on the critic's features, map-conditioned and spectrally normalised.
 

@@ -26,10 +26,12 @@ from sempic.training.sqgan import ImageStream, MapStream, draw_layout, one_hot, 
 
 CLASSES = len(CAMVID11)
 PASTED = ("sign", "pedestrian", "bicyclist")
-ADVERSARIAL = 0.8
+ADVERSARIAL = 0.5
 """The share of the gradient at the picture that the discriminator gets, against fidelity's 1."""
 MEANING, COLOUR = 0.05, 1.0
 """The weights of the segmenter's reading and of 8x8 mean colours, against 1 for L1."""
+CROWDING, SPREAD = 0.5, 0.5
+"""The weight of the crowding of codes, and the standard deviation that it asks for (even use of the lattice: 0.56)."""
 MAP_WEIGHTS = {"sign": 2.0, "pedestrian": 2.0, "bicyclist": 2.0, "pole": 1.5, "tree": 0.7, "sky": 0.7}
 
 
@@ -198,8 +200,9 @@ class ImageRecipe(Recipe):
             if self.map_stream is not None and chance < 0.2:
                 segmap = self._through_tokens(segmap, fraction)
             noise = 3**0.5 * (2 * torch.rand_like(segmap[:, :1]) - 1)
-            decoded, _, _ = self.networks(images, segmap, draw_layout(segmap, palette, noise), fraction)
+            decoded, quantised, _ = self.networks(images, segmap, draw_layout(segmap, palette, noise), fraction)
             decoded = decoded.float()
+            crowding = losses.crowding(quantised.codes, SPREAD)
             with torch.no_grad():
                 real_features = self.critic.segmenter.encoder(images)
             ease = losses.per_pixel(self.relaxation, labels)
@@ -228,8 +231,8 @@ class ImageRecipe(Recipe):
         difference = F.avg_pool2d(decoded - images, 8)
         tint = difference - difference.mean(1, keepdim=True)
         colour = difference.abs().mean() + 3 * tint.abs().mean()
-        scalars["colour"] = colour
-        accelerator.backward((relaxed * gradient).sum() + COLOUR * colour)
+        scalars |= {"colour": colour, "crowding": crowding}
+        accelerator.backward((relaxed * gradient).sum() + COLOUR * colour + CROWDING * crowding)
         accelerator.clip_grad_norm_(self.networks.parameters(), 1.0)
         generator.step()
         if adversarial:

@@ -288,7 +288,9 @@ class Decoder(nn.Module):
             x = block(x, e4)
         x = F.pixel_shuffle(self.to2(x), 2)
         x = self.block2(x, F.interpolate(e4, scale_factor=2, mode="nearest"))
-        return F.pixel_shuffle(self.out(F.silu(x)), 2) + 0.5
+        # The network draws what differs from the mean colour of each place's class.
+        colours = F.interpolate(layout[:, -EXTRA:-1], scale_factor=4, mode="bilinear", align_corners=False)
+        return F.pixel_shuffle(self.out(F.silu(x)), 2) + colours + 0.5
 
 
 class MapEncoder(nn.Module):

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 import sempic
 from sempic import container
 from sempic.codecs import codec
-from sempic.codecs.classic import LADDER, Hevc, compress, expand
+from sempic.codecs.classic.hevc import LADDER, Hevc, compress, expand
 from sempic.container import Header, Section
 
-GOLDEN = Path(__file__).parent / "golden" / "hevc-1.smp"
+GOLDEN = Path(__file__).parents[1] / "golden" / "hevc-1.smp"
 GOLDEN_PSNR = 27.29
 
 
@@ -34,7 +34,7 @@ def psnr(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
 
 
 def at(step: int, image: NDArray[np.uint8]) -> bytes:
-    return Hevc().analyse(image, None).write(step)
+    return Hevc().analyse(image, Hevc.Settings()).write(step)
 
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 31), (33, 100), (64, 64), (121, 90), (136, 72)])

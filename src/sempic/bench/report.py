@@ -1,0 +1,96 @@
+"""The report of a bench run: one web page that holds all of it, curves as PNG, and tables as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from sempic.bench import curves, gallery, page, tables
+from sempic.bench.results import Result, load_all
+from sempic.errors import InputError
+
+BEGIN, END = "<!-- tables -->", "<!-- end of tables -->"
+
+
+def write_report(folder: Path) -> list[Path]:
+    """Write `report.html` and, for each metric, `curves-METRIC.png` into the folder of a bench run; return their paths.
+
+    The page needs neither network nor other files. Pictures are taken from the folder `work`; without it the page has
+    none and says so. Raises `InputError` for results that are not there or cannot stand beside each other.
+    """
+    page.need("jinja2", "matplotlib", "bjontegaard")
+    from markupsafe import Markup
+
+    results = [result for result in load_all(folder) if result.points]
+    if not results:
+        raise InputError(f"The results in {folder} have no points; none of the pictures could be used.")
+    sets = dict.fromkeys(result.data for result in results)
+    if len(sets) > 1:
+        raise InputError(f"The results in {folder} are of several data sets ({', '.join(sets)}); give each its folder.")
+    metrics = curves.drawable(results)
+    text = page.render(
+        "report.html",
+        title=f"Sempic bench: {results[0].data}",
+        facts=_facts(results),
+        gaps=_gaps(results),
+        labels=[result.label for result in results],
+        colours=[curves.COLOURS[place % len(curves.COLOURS)] for place in range(len(results))],
+        curves=[(name, tables.about(name), Markup(curves.svg(results, name))) for name in metrics],
+        tables=tables.all_tables(results),
+        gallery=asdict(gallery.gather(results, folder / "work")),
+    )
+    written = {"report.html": text.encode()} | {f"curves-{name}.png": curves.png(results, name) for name in metrics}
+    for name, data in written.items():
+        (folder / name).write_bytes(data)
+    return [folder / name for name in written]
+
+
+def markdown_tables(results: Sequence[Result]) -> str:
+    """Return the tables of the report as Markdown, for `docs/results.md`."""
+    page.need("bjontegaard")
+    return "\n".join(table.markdown() for table in tables.all_tables([result for result in results if result.points]))
+
+
+def update_markdown(path: Path, results: Sequence[Result]) -> None:
+    """Put the tables into a Markdown file, between the two comments that mark their place.
+
+    Raises `InputError` for a file without `<!-- tables -->` and `<!-- end of tables -->`.
+    """
+    before, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise InputError(f"{path} has no lines '{BEGIN}' and '{END}' for the tables to stand between.")
+    path.write_text(f"{before}{BEGIN}\n\n{markdown_tables(results)}\n{END}{after}", encoding="utf-8")
+
+
+def _facts(results: Sequence[Result]) -> list[tuple[str, list[str]]]:
+    """Return what the results were measured on and how; what they differ in is listed."""
+    versions: dict[str, list[str]] = {}
+    for result in results:
+        for tool, version in result.versions.items():
+            versions[tool] = _distinct([*versions.get(tool, []), version])
+    return [
+        ("Data", _distinct(result.data for result in results)),
+        ("Pictures", _distinct(str(result.pictures) for result in results)),
+        ("Protocol", _distinct(result.protocol for result in results)),
+        ("Hardware", _distinct(result.hardware for result in results)),
+        ("Versions", [", ".join(f"{tool} {' / '.join(found)}" for tool, found in versions.items())]),
+    ]
+
+
+def _gaps(results: Sequence[Result]) -> list[str]:
+    """Return a sentence for each thing that is missing or makes the comparison unfair."""
+    counts = {result.label: result.pictures for result in results}
+    gaps = []
+    if len(set(counts.values())) > 1:
+        listed = ", ".join(f"{label} {count}" for label, count in counts.items())
+        gaps.append(f"The codecs were not measured on the same pictures ({listed}); run the bench again.")
+    for result in results:
+        gaps += [f"{metric} was not measured: {why}" for metric, why in result.unavailable.items()]
+        gaps += [f"The picture {picture} was left out: {why}" for picture, why in result.unread.items()]
+    return _distinct(gaps)
+
+
+def _distinct(texts: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(texts))

@@ -1,0 +1,185 @@
+"""What the classic codecs share: scale a picture, code it at a quality, send it as one section; and back."""
+
+from __future__ import annotations
+
+import io
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from sempic import container
+from sempic.codecs.base import Codec, Decoded, Part, Writer
+from sempic.container import Header, Section, Stream
+from sempic.errors import InputError, StreamError
+
+Pixels = TypeVar("Pixels")
+"""A picture as a codec's coder takes it."""
+Rgb = NDArray[np.uint8]
+"""Pixels as uint8 H×W×3."""
+Ladder = tuple[tuple[int, int], ...]
+"""The steps of a codec from smallest to best: how many times the picture is scaled down, and the level of quality."""
+
+SCALES = {"full": 1, "half": 2, "quarter": 4}
+"""How many times a picture is scaled down, by the name of the setting; the number is also the section's type."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to encode a picture with a classic codec.
+
+    scale: the size at which the picture is coded, "full", "half" or "quarter"; "auto" goes from a quarter over half to
+        full size with rising rate.
+    """
+
+    scale: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.scale not in ("auto", *SCALES):
+            raise InputError(f"The scale can be auto, {', '.join(SCALES)}, not '{self.scale}'.")
+
+
+def ladder(quarter: Iterable[int], half: Iterable[int], full: Iterable[int]) -> Ladder:
+    """Return the steps that take these levels at each size."""
+    return tuple((scale, level) for scale, levels in ((4, quarter), (2, half), (1, full)) for level in levels)
+
+
+class PictureCodec(Codec, Generic[Pixels]):
+    """A coder of pictures as a codec.
+
+        image ─ scale 1, ½, ¼ ─ coder at a level ─ less what the size tells ─ section
+        section ─ + what the size tells ─ decoder ─ scale up ─ image
+
+    The section's type is the scale.
+    """
+
+    Settings = Settings
+    title: ClassVar[str]
+    """The name of the format, for people."""
+    levels: ClassVar[Sequence[int]]
+    """What the coder calls quality, in its own numbers, from coarse to fine."""
+    auto: ClassVar[Ladder]
+    """The steps under `scale="auto"`; the docstring of the constant has the rates at which the scale changes."""
+
+    @abstractmethod
+    def shrink(self, image: Rgb, width: int, height: int) -> Pixels:
+        """Return a picture in these columns and rows, as `compress` takes it."""
+
+    @abstractmethod
+    def compress(self, pixels: Pixels, level: int) -> bytes:
+        """Return the payload of a picture at one of the `levels`: the same bytes each time."""
+
+    @abstractmethod
+    def expand(self, payload: bytes, width: int, height: int) -> Pixels:
+        """Return what `compress` was given, as nearly as its level allows.
+
+        `width` and `height` are those of `shrink`. Raises `StreamError` for a payload that is damaged, before
+        memory is taken for any other size.
+        """
+
+    @abstractmethod
+    def enlarge(self, pixels: Pixels, width: int, height: int) -> Rgb:
+        """Return the picture at its original size."""
+
+    def analyse(self, image: Rgb, settings: Any) -> Writer:
+        """Prepare a picture; nothing is coded yet."""
+        if settings.scale == "auto":
+            return PictureWriter(self, image, self.auto)
+        return PictureWriter(self, image, tuple((SCALES[settings.scale], level) for level in self.levels))
+
+    def decode(self, stream: Stream) -> Decoded:
+        """Decode the first section and scale it up."""
+        width, height = stream.header.width, stream.header.height
+        section = stream.sections[0]
+        pixels = self.expand(section.payload, *scaled(width, height, self._scale(section)))
+        return Decoded(self.enlarge(pixels, width, height), warnings=stream.warnings + self.warnings(stream))
+
+    def describe(self, stream: Stream) -> list[Part]:
+        """Name the picture and what follows it."""
+        first, *others = stream.sections
+        parts = [Part("picture", len(first.payload), f"{self.title} at 1/{self._scale(first)} size")]
+        return parts + [Part("unknown", len(other.payload), f"section of type {other.type}") for other in others]
+
+    def warnings(self, stream: Stream) -> tuple[str, ...]:
+        """Say how many sections follow the picture, as none should."""
+        count = len(stream.sections) - 1
+        return (f"{count} section(s) after the picture are not known to this release and are ignored.",) * bool(count)
+
+    def detail(self, stream: Stream) -> dict[str, Any]:
+        """Say how many times the picture was scaled down."""
+        return {"scale": self._scale(stream.sections[0])}
+
+    def damaged(self, why: str) -> StreamError:
+        """Return the error for a payload that cannot be decoded."""
+        return StreamError(f"The {self.title} picture in the stream is damaged: {why}.")
+
+    def _scale(self, section: Section) -> int:
+        if section.type not in SCALES.values():
+            raise StreamError(
+                f"The stream starts with a section of type {section.type}, which the codec {self.name} lacks."
+            )
+        return section.type
+
+
+class RgbCodec(PictureCodec[Rgb]):
+    """A coder that takes RGB and knows about colours itself."""
+
+    def shrink(self, image: Rgb, width: int, height: int) -> Rgb:
+        """Scale down by Lanczos."""
+        return _resized(image, width, height, Image.Resampling.LANCZOS)
+
+    def enlarge(self, pixels: Rgb, width: int, height: int) -> Rgb:
+        """Scale up by bicubic interpolation."""
+        return _resized(pixels, width, height, Image.Resampling.BICUBIC)
+
+    def opened(self, file: bytes, kind: str, width: int, height: int) -> Rgb:
+        """Return the picture in a file of a kind that PIL knows, which must have this size."""
+        try:
+            with Image.open(io.BytesIO(file), formats=(kind,)) as picture:
+                if picture.size != (width, height) or picture.mode != "RGB":
+                    raise self.damaged("it is not of the stream's size, or not in colour")
+                return np.array(picture)
+        except (OSError, SyntaxError, ValueError, EOFError) as error:
+            raise self.damaged(f"PIL says '{error}'") from None
+
+
+class PictureWriter(Writer, Generic[Pixels]):
+    """A picture to be written at any step of a ladder. Each size that the ladder asks for is scaled once."""
+
+    def __init__(self, codec: PictureCodec[Pixels], image: Rgb, ladder: Ladder) -> None:
+        self.height, self.width, _ = image.shape
+        self.pixels = self.height * self.width
+        self.steps = len(ladder)
+        self._codec, self._image, self._ladder = codec, image, ladder
+        self._shrunk: dict[int, Pixels] = {}
+
+    def write(self, step: int) -> bytes:
+        scale, level = self._ladder[step]
+        if scale not in self._shrunk:
+            self._shrunk[scale] = self._codec.shrink(self._image, *scaled(self.width, self.height, scale))
+        payload = self._codec.compress(self._shrunk[scale], level)
+        return container.write(Header(self._codec.id, self.width, self.height), [Section(scale, payload)])
+
+
+def scaled(width: int, height: int, scale: int) -> tuple[int, int]:
+    """Return a size scaled down, rounded up to whole pixels."""
+    return -(-width // scale), -(-height // scale)
+
+
+def extra(package: str, codec: str) -> Any:
+    """Import a package that only some codecs need; raise `InputError` that says how to get it."""
+    try:
+        return import_module(package)
+    except (ImportError, OSError):  # the latter when a library that the package wraps is missing
+        raise InputError(f"The codec {codec} needs the package {package}: pip install 'sempic[bench]'.") from None
+
+
+def _resized(image: Rgb, width: int, height: int, filter: Image.Resampling) -> Rgb:
+    if image.shape[:2] == (height, width):
+        return image
+    return np.array(Image.fromarray(image).resize((width, height), filter))

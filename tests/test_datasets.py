@@ -1,0 +1,81 @@
+"""Data sets by name: what is found, what labels mean, and what is said of files that cannot be used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sempic import datasets
+from sempic.errors import InputError
+from sempic.taxonomy import CAMVID11, VOID
+
+
+def write(path: Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture
+def picture() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
+
+
+def test_a_folder_of_pictures_has_no_labels(tmp_path, picture):
+    write(tmp_path / "b.png", picture)
+    write(tmp_path / "a.png", picture[..., 0])
+    frames = [found.read() for found in datasets.find(str(tmp_path))]
+    assert [frame.name for frame in frames] == ["a.png", "b.png"]
+    assert np.array_equal(frames[1].image, picture)
+    assert frames[0].image.shape == picture.shape
+    assert all(frame.segmap is None for frame in frames)
+
+
+def test_a_folder_with_labels_is_read_as_camvid(tmp_path, picture):
+    labels = np.arange(24 * 32, dtype=np.uint8).reshape(24, 32)
+    write(tmp_path / "image" / "one.png", picture)
+    write(tmp_path / "image" / "two.png", picture)
+    write(tmp_path / "label" / "one.png", labels)
+    one, two = (found.read() for found in datasets.find(str(tmp_path)))
+    assert np.array_equal(one.segmap, np.where(labels < 11, labels, VOID))
+    assert two.segmap is None
+
+
+def test_camvid_is_found_by_its_split(tmp_path, picture, monkeypatch):
+    monkeypatch.setenv("SEMPIC_DATA", str(tmp_path))
+    write(tmp_path / "camvid" / "val" / "image" / "one.png", picture)
+    write(tmp_path / "camvid" / "val" / "label" / "one.png", np.full((24, 32), 11, np.uint8))
+    (found,) = datasets.find("camvid:val")
+    assert (found.read().segmap == VOID).all()
+    with pytest.raises(InputError, match="no pictures in 'camvid:tset'"):
+        datasets.find("camvid:tset")
+
+
+def test_cityscapes_labels_become_the_eleven_classes(tmp_path, picture, monkeypatch):
+    monkeypatch.setenv("SEMPIC_DATA", str(tmp_path))
+    root, name = tmp_path / "cityscapes", "bonn_000001_000019"
+    labels = np.zeros((24, 32), np.uint8)
+    labels[:8], labels[8:16] = 26, 24
+    write(root / "leftImg8bit" / "val" / "bonn" / f"{name}_leftImg8bit.png", picture)
+    write(root / "gtFine" / "val" / "bonn" / f"{name}_gtFine_labelIds.png", labels)
+    (found,) = datasets.find("cityscapes:val")
+    frame = found.read()
+    assert frame.name == name
+    assert (frame.segmap[:8] == CAMVID11.id_of("car")).all()
+    assert (frame.segmap[8:16] == CAMVID11.id_of("pedestrian")).all()
+    assert (frame.segmap[16:] == VOID).all()
+
+
+def test_what_cannot_be_read_is_an_error_that_names_it(tmp_path, picture):
+    write(tmp_path / "image" / "fits-not.png", picture)
+    write(tmp_path / "label" / "fits-not.png", np.zeros((5, 5), np.uint8))
+    (tmp_path / "image" / "text.png").write_text("no picture")
+    unfit, text = datasets.find(str(tmp_path))
+    with pytest.raises(InputError, match="fits-not"):
+        unfit.read()
+    with pytest.raises(InputError, match=r"text cannot be read"):
+        text.read()
+    with pytest.raises(InputError, match="no pictures"):
+        datasets.find(str(tmp_path / "nowhere"))

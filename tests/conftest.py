@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def data() -> Path:
     """The folder of data sets, from SEMPIC_DATA or beside the repository."""
-    folder = Path(os.environ.get("SEMPIC_DATA", REPO.parent / "shared" / "data"))
+    folder = Path(os.environ.get("SEMPIC_DATA") or REPO.parent / "shared" / "data")
     if not folder.is_dir():
         pytest.skip(f"no data in {folder}; name its folder in SEMPIC_DATA")
     return folder

@@ -95,7 +95,7 @@ def _cityscapes(root: Path, split: str) -> list[Picture]:
 
 def data_root() -> Path:
     """Return the data folder from SEMPIC_DATA, or `../shared/data` beside the repository."""
-    root = Path(os.environ.get("SEMPIC_DATA", Path(__file__).parents[3] / "shared" / "data"))
+    root = Path(os.environ.get("SEMPIC_DATA") or Path(__file__).parents[3] / "shared" / "data")
     if not root.is_dir():
         raise InputError(f"No training data at {root}; set SEMPIC_DATA to the folder that holds camvid/ and photos/.")
     return root

@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 LEVELS, CODE_WIDTH = 4, 5
 CODES = LEVELS**CODE_WIDTH
+VALUES = tuple((level - LEVELS // 2) / (LEVELS / 2) for level in range(LEVELS))
+"""What each number of a code can be."""
 MAP_WIDTH = 96
 EXTRA = 4
 """What a layout has besides classes: three planes of colour and one of noise."""
@@ -151,7 +153,7 @@ class Quantiser(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("codebook", torch.cartesian_prod(*[_values()] * CODE_WIDTH), persistent=False)
+        self.register_buffer("codebook", torch.cartesian_prod(*[torch.tensor(VALUES)] * CODE_WIDTH), persistent=False)
 
     def forward(self, vectors: Tensor) -> Quantised:
         """Quantise N×D×h×w vectors that `bounded` made."""
@@ -165,13 +167,9 @@ class Quantiser(nn.Module):
             return Quantised(through.movedim(-1, 1), indices)
 
 
-def _values() -> Tensor:
-    return (torch.arange(LEVELS) - LEVELS // 2) / (LEVELS / 2)
-
-
 def bounded(x: Tensor) -> Tensor:
     """Map any numbers smoothly into the range of the codebook, 0 to 0 and with slope 2/3 there."""
-    low, high = float(_values()[0]), float(_values()[-1])
+    low, high = VALUES[0], VALUES[-1]
     half, centre = (high - low) / 2, (high + low) / 2
     return half * torch.tanh(x.float() - math.atanh(centre / half)) + centre
 

@@ -22,6 +22,8 @@ from sempic.errors import ModelError
 
 SHIPPED = Path(__file__).parent / "models"
 TABLES = "tables.npz"
+THREADS = "SEMPIC_THREADS"
+"""The environment variable that says how many threads a network may use."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ class Network:
         options.log_severity_level = 3
         # Without the arena, a large picture's memory goes back when its network is done.
         options.enable_cpu_mem_arena = False
+        options.intra_op_num_threads = int(os.environ.get(THREADS, "0"))  # 0: one a core
         try:
             self.session = onnxruntime.InferenceSession(
                 model if isinstance(model, bytes) else str(model),

@@ -119,7 +119,7 @@ def run(
     protocol = (
         "Each picture is encoded to a file and decoded from it in another process; bpp from whole files; segmaps "
         "predicted by the encoder; the judge takes no part in training; mIoU pooled over all pixels, void ignored. "
-        f"Times: medians while {workers} processes share {os.cpu_count()} cores."
+        f"Times: medians while {workers} processes share {os.cpu_count()} cores, each network on its process's share."
     )
     about = {
         "data": data,
@@ -145,10 +145,18 @@ def _executors(stack: ExitStack, workers: int, ray_address: str | None) -> tuple
         stack.callback(ray.shutdown)
         return _RayExecutor("encode"), _RayExecutor("decode")
     context = multiprocessing.get_context("spawn")
-    encoding = max(1, workers // 2)
-    counts = encoding, max(1, workers - encoding)
-    first, second = (stack.enter_context(ProcessPoolExecutor(count, context)) for count in counts)
+    counts = max(1, workers // 2), workers  # decoders measure as well, which takes longer than encoding
+    # Threads of one network that wait for each other while another's have the cores waste most of both.
+    threads = max(1, (os.cpu_count() or 1) // sum(counts))
+    first, second = (
+        stack.enter_context(ProcessPoolExecutor(count, context, _limit_threads, (threads,))) for count in counts
+    )
     return first, second
+
+
+def _limit_threads(count: int) -> None:
+    """Let networks of this process, none of which is loaded yet, use so many threads."""
+    os.environ[runtime.THREADS] = os.environ["OMP_NUM_THREADS"] = str(count)
 
 
 def _places(

@@ -25,6 +25,7 @@ Floats = NDArray[np.float32]
 _SHIFT = 8
 _ONE = 1 << _SHIFT  # fixed point: 8 fractional bits in activations, weights and base-2 logarithms
 _TOP = 1 << 15  # second activations are clipped here, which bounds the products after them
+_RUN = 256  # values that features looked up together may have
 _DEPTH = 20 * _ONE  # symbols 2^-20 below the likeliest count as never
 
 
@@ -59,20 +60,42 @@ class IntegerNet:
         return cls(*(arrays[prefix + name] for name in ("sizes", "first", "hidden", "out")))
 
     @cached_property
-    def _exact(self) -> tuple[Floats, NDArray[np.float64], NDArray[np.float64]]:
-        """The weights in the narrowest floats that hold every sum of their layer exactly: below 2^24 and 2^53."""
-        return self.first.astype(np.float32), self.hidden.astype(np.float64), self.out.astype(np.float64)
+    def _exact(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The later layers in floats that hold every sum exactly: below 2^53. The second is divided by 256 already."""
+        return self.hidden / np.array([[_ONE]] * (len(self.hidden) - 1) + [[1]]), self.out.astype(np.float64)
 
     @cached_property
-    def _begins(self) -> NDArray[np.int64]:
-        return begins(self.sizes)
+    def _joint(self) -> tuple[Floats, NDArray[np.int64], list[int], NDArray[np.int64]]:
+        """The first layer by runs of features, since one look-up for each run costs half of one for each feature.
+
+        Returns the sums of weights for all values of a run together (in floats that hold them exactly: below 2^24),
+        each feature's factor in the number of a run's values, where runs begin, and where their sums do (runs x 1).
+        """
+        starts: list[int] = []
+        for feature, size in enumerate(self.sizes):
+            if not starts or int(np.prod(self.sizes[starts[-1] : feature])) * size > _RUN:
+                starts.append(feature)
+        first, offsets = self.first.astype(np.float32), begins(self.sizes)
+        factors, sums = np.ones(len(self.sizes), np.int64), []
+        for start, end in zip(starts, [*starts[1:], len(self.sizes)], strict=True):
+            total = np.zeros((1, first.shape[1]), np.float32)
+            for feature in range(start, end):
+                own = first[offsets[feature] : offsets[feature] + self.sizes[feature]]
+                total = (total[:, None] + own).reshape(-1, first.shape[1])
+                factors[start:feature] *= self.sizes[feature]
+            sums.append(total)
+        return np.concatenate(sums), factors, starts, begins(np.array([len(total) for total in sums]))[:, None]
 
     def frequencies(self, features: Ints, groups: Ints | None = None) -> NDArray[np.int64]:
         """Return n x m frequencies for n x f features (0..size-1 each) and, with several groups, n group numbers."""
-        first, hidden, out = self._exact
-        active = np.maximum(one_hot(features, self._begins, len(first)) @ first, 0).astype(np.float64)
-        active = np.floor((active @ hidden[:-1]) / _ONE + hidden[-1])
-        active = np.minimum(np.maximum(active, 0), _TOP)
+        sums, factors, starts, offsets = self._joint
+        values = np.add.reduceat(features * factors, starts, axis=1)
+        active = sums.take(values.T + offsets, axis=0).sum(axis=0)
+        hidden, out = self._exact
+        active = np.maximum(active, 0).astype(np.float64) @ hidden[:-1]
+        active += hidden[-1]
+        np.floor(active, out=active)
+        np.clip(active, 0, _TOP, out=active)
         if groups is None:
             scores = active @ out[0, :-1] + _ONE * out[0, -1]
         else:

@@ -11,7 +11,7 @@ import pytest
 import stand_in
 
 from sempic import runtime
-from sempic.errors import ModelError
+from sempic.errors import InputError, ModelError
 from sempic.runtime import Card, Model
 
 NETWORK = stand_in.segmenter_network(stride=2)
@@ -154,3 +154,9 @@ def test_the_shipped_models_are_whole():
     for model in map(Model, sorted(p.parent for p in runtime.SHIPPED.glob("*/card.json"))):
         assert model.card.name == model.folder.name
         assert runtime.hashes(model.folder, model.card.files) == model.card.files
+
+
+def test_threads_that_are_no_number_are_named(monkeypatch):
+    monkeypatch.setenv(runtime.THREADS, "many")
+    with pytest.raises(InputError, match="'many'; it must be a number"):
+        runtime.Network(b"", "none")

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sempic.errors import ModelError
+from sempic.errors import InputError, ModelError
 
 SHIPPED = Path(__file__).parent / "models"
 TABLES = "tables.npz"
@@ -103,7 +103,7 @@ class Network:
         options.log_severity_level = 3
         # Without the arena, a large picture's memory goes back when its network is done.
         options.enable_cpu_mem_arena = False
-        options.intra_op_num_threads = int(os.environ.get(THREADS, "0"))  # 0: one a core
+        options.intra_op_num_threads = _threads()
         try:
             self.session = onnxruntime.InferenceSession(
                 model if isinstance(model, bytes) else str(model),
@@ -124,6 +124,14 @@ class Network:
         """Run the network on named arrays and return its outputs in order."""
         outputs: list[NDArray[Any]] = self.session.run(None, inputs)
         return outputs
+
+
+def _threads() -> int:
+    """Return how many threads a network may use; 0 for one a core."""
+    wanted = os.environ.get(THREADS) or "0"
+    if not wanted.isdecimal():
+        raise InputError(f"{THREADS} is '{wanted}'; it must be a number of threads.")
+    return int(wanted)
 
 
 def model(name: str) -> Model:

@@ -86,6 +86,12 @@ def test_pictures_that_cannot_be_read_are_named_and_stop_nothing(finished):
     assert "cannot be read" in result.unread["broken"]
 
 
+def test_pictures_none_of_which_can_be_read_are_an_error(tmp_path):
+    (tmp_path / "notes.txt").write_text("not a picture")
+    with pytest.raises(InputError, match=r"None of the pictures.*notes\.txt"):
+        bench(tmp_path, tmp_path / "out")
+
+
 def test_two_runs_agree(folder, finished, tmp_path):
     assert without_times(bench(folder, tmp_path)) == without_times(finished[1])
 

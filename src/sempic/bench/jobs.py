@@ -138,12 +138,10 @@ def measure_picture(frame: datasets.Frame, encoded: Encoded, names: Sequence[str
     codec = codecs.codec_by_id(stream.header.codec)
     decoded = codec.decode(stream)
     seconds = time.perf_counter() - began
-    read_s = 0.0
-    if codec.model(stream.header):
-        began = time.perf_counter()
-        codec.detail(stream)  # reads all sections and runs no network
-        read_s = time.perf_counter() - began
-    numbers = {k: float(v) for k, v in codec.detail(stream).items() if isinstance(v, int | float)}
+    began = time.perf_counter()
+    detail = codec.detail(stream)  # of a learned codec it reads all sections and runs no network
+    read_s = time.perf_counter() - began if codec.model(stream.header) else 0.0
+    numbers = {k: float(v) for k, v in detail.items() if isinstance(v, int | float)}
     collected = _collect(frame, decoded.image, names)
     if decoded.segmap is not None and frame.segmap is not None and "miou" in names:
         collected["map_miou"] = metrics.confusion(frame.segmap, decoded.segmap)

@@ -41,7 +41,7 @@ class _RayExecutor:
     """The same on a Ray cluster. Tasks of another stage run in processes of their own."""
 
     def __init__(self, stage: str) -> None:
-        self._options = {"runtime_env": {"env_vars": {"SEMPIC_STAGE": stage}}, "num_cpus": 1}
+        self._options = {"runtime_env": {"env_vars": {"SEMPIC_STAGE": stage, runtime.THREADS: "1"}}, "num_cpus": 1}
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Future[Any]:
         import ray
@@ -67,8 +67,8 @@ def run(
     """Measure all contenders; return one result each, in their order.
 
     `names` are those of metrics that are available; those in `unavailable`, with the reason, are only reported.
-    Pictures that cannot be read or encoded are left out of all results and named in `Result.unread`. Raises what a
-    codec raises when it cannot work at all.
+    Pictures that cannot be read or encoded are left out of all results and named in `Result.unread`; `InputError` when
+    that is all of them. Raises what a codec raises when it cannot work at all.
     """
     # What cannot work should say so now, not after an hour.
     work = Work(out / "work", names, {contender.label: _tools(contender) for contender in contenders})
@@ -116,6 +116,8 @@ def run(
                     pending[encoders.submit(encode_picture, frame.image, contender, target)] = place, frame, None
         settle(0)
     names_read = [picture.name for picture in pictures if picture.name not in unread]
+    if not names_read:
+        raise InputError(f"None of the pictures could be used; of the first it is said: {next(iter(unread.values()))}")
     protocol = (
         "Each picture is encoded to a file and decoded from it in another process; bpp from whole files; segmaps "
         "predicted by the encoder; the judge takes no part in training; mIoU pooled over all pixels, void ignored. "

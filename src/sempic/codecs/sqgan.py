@@ -173,12 +173,9 @@ class SqGan(Codec):
         shape = "×".join(map(str, parsed.map.small.shape[::-1]))
         for_colours = 1 + first.payload[1]
         coloured = (parsed.palette[:, 0] != palette.ABSENT).sum()
+        cells = f"{how}, {shape} cells of {parsed.map.factor}×{parsed.map.factor}"
         parts = [
-            Part(
-                "map",
-                len(first.payload) - for_colours,
-                f"{how}, {shape} cells of {parsed.map.factor}×{parsed.map.factor}",
-            ),
+            Part("map", len(first.payload) - for_colours, cells),
             Part("palette", for_colours, f"mean colours of {coloured} classes"),
         ]
         for number, (band, count) in enumerate(zip(bands, parsed.band_counts, strict=False), 1):
@@ -255,8 +252,9 @@ class _Parsed:
         rows, columns = _grid_size(header.height, header.width)
         if len(first.payload) < 2 or len(first.payload) < 2 + first.payload[1]:
             raise StreamError("The stream's map is too short.")
-        promised, how, coded_map = first.payload[0] >> 4, first.payload[0] & 15, first.payload[2 + first.payload[1] :]
-        self.palette = palette.decode(first.payload[2 : 2 + first.payload[1]], self.weights.palette_tables)
+        promised, how, map_at = first.payload[0] >> 4, first.payload[0] & 15, 2 + first.payload[1]
+        self.palette = palette.decode(first.payload[2:map_at], self.weights.palette_tables)
+        coded_map = first.payload[map_at:]
         classes = np.full((rows, columns), UNKNOWN_CLASS, np.uint8)
         if first.type == SectionType.MAP and how in MAP_FACTORS.values():
             size = -(-header.height // how), -(-header.width // how)

@@ -18,8 +18,10 @@ from sempic.segment import BUILT_IN, segment
 from sempic.taxonomy import CAMVID11
 from sempic.training import export, models
 from sempic.training.loop import Options, Recipe, load_ema, load_run, train
+from sempic.training.recipe_layered import LayeredRecipe
 from sempic.training.recipe_segment import SegmentRecipe
-from sempic.training.recipe_sqgan import ImageRecipe, MapRecipe, Sampler, Source
+from sempic.training.recipe_sqgan import ImageRecipe, MapRecipe
+from sempic.training.sampler import Sampler, Source
 from sempic.training.segmenters import Segmenter
 from sempic.training.sqgan import MapStream
 
@@ -75,6 +77,7 @@ RECIPES: dict[str, Callable[[str | None, Path | None], Recipe]] = {
     "sqgan": lambda init, map_run: ImageRecipe(
         _sampler(), _critic(), True, _map_stream(init, map_run), adversarial_from=0.05
     ),
+    "layered": lambda init, map_run: LayeredRecipe(_sampler(), _critic()),
 }
 
 

@@ -20,11 +20,12 @@ from sempic.coding import segmap as segmap_coder
 from sempic.coding.resample import shrink
 from sempic.taxonomy import CAMVID11
 from sempic.training import export
+from sempic.training.blocks import EXTRA
 from sempic.training.loop import load_ema
 from sempic.training.recipe_segment import evaluate
-from sempic.training.recipe_sqgan import Source
+from sempic.training.sampler import Source
 from sempic.training.segmenters import Judge, Segmenter
-from sempic.training.sqgan import CODE_WIDTH, EXTRA, ImageStream, MapStream
+from sempic.training.sqgan import CODE_WIDTH, ImageStream, MapStream
 
 CLASSES = len(CAMVID11)
 

@@ -58,7 +58,9 @@ class LatentTables:
 
         Classes are 0..n_classes-1, anything else is unknown.
         """
-        features, symbols, channels = [], [], []
+        features: list[Plane] = []
+        symbols: list[Plane] = []
+        channels: list[Index] = []
         n_channels = 0
         for values, classes, rate in samples:
             n_channels = len(values)
@@ -70,7 +72,7 @@ class LatentTables:
                 channels.append(channel)
         if not features:
             raise InputError("Tables of latents need at least one sample to learn from.")
-        x, y, groups = (np.concatenate(parts) for parts in (features, symbols, channels))
+        x, y, groups = np.concatenate(features), np.concatenate(symbols), np.concatenate(channels)
         kept = np.random.default_rng(seed).permutation(len(y))[:_MAX_SAMPLES]
         network = net.train(
             x[kept],

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from sempic import datasets, runtime
-from sempic.codecs.sqgan import MAP_FACTORS
+from sempic.codecs.generated import MAP_FACTORS
 from sempic.coding import grid, palette
 from sempic.coding import segmap as segmap_coder
 from sempic.coding.resample import shrink

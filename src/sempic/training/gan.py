@@ -104,7 +104,7 @@ class PictureRecipe(Recipe):
             accelerator.backward(judgement)
             average_gradients(self.adversaries, accelerator)
             discriminator.step()
-            scalars |= {"discriminator": judgement, "balance": self.adversaries.balance}
+            scalars["discriminator"], scalars["balance"] = judgement, self.adversaries.balance
         return {k: v.detach() for k, v in scalars.items()}
 
     def _rebalance(self, fidelity: Tensor, fooling: Tensor, leaf: Tensor) -> None:

@@ -29,7 +29,7 @@ def missing_detail(picture: Rgb, drawn: Rgb) -> Plane:
         my_coarse, their_coarse = _coarse(mine, size), _coarse(theirs, size)
         my_fine, their_fine = mine - my_coarse, theirs - their_coarse
         over = max(8, REACH * size)
-        share = 1 - _energy(my_fine, over) / (_energy(their_fine, over) + np.float32(1e-3))
+        share = 1 - _energy(my_fine, over) / _energy(their_fine, over).clip(1e-3)
         detail += np.sqrt(share.clip(0, 1)) * their_fine
         mine, theirs = my_coarse, their_coarse
     return detail

@@ -68,7 +68,7 @@ class Settings:
     """How to encode a picture in layers.
 
     perception: from 0 to 1. Towards 1, more of the bytes go to the base and less to the layers, and these take more of
-        the base's detail: a decibel of PSNR at most for 1, none for 0.
+        the base's detail: so much that it costs perception² decibels of PSNR, one at most.
     layers: how many enhancement layers share the bytes, 1 to 8; more of them cut more finely and cost more.
     segmap: a segmap (uint8 H×W) that takes the place of the segmenter's.
     segmenter: an ONNX file that takes the place of the built-in segmenter.
@@ -76,7 +76,7 @@ class Settings:
     denoise: how many cells of the map may change for each bit that this saves; 0 changes none.
     """
 
-    perception: float = 0.5
+    perception: float = 0.4
     layers: int = 1
     segmap: Array | None = None
     segmenter: str | Path | None = None
@@ -276,7 +276,7 @@ class _LayeredWriter(Writer):
         for number in range(1, count + 1):
             payload, layer = _Layer.write(wanted, planes, *LADDER[step * number // count - 1])
             detail = blend.missing_detail(layer.rgb, self._base)
-            strength = blend.strength(self.image, layer.rgb, detail, self.settings.perception)
+            strength = blend.strength(self.image, layer.rgb, detail, self.settings.perception**2)
             payloads.append(bytes((payload[0] | round(63 * strength) << 2,)) + payload[1:])
             planes = layer.planes
         return payloads

@@ -410,6 +410,7 @@ def test_inspect_tells_what_every_byte_is_spent_on():
         ({"perception": float("nan")}, "nan"),
         ({"layers": 0}, "not 0"),
         ({"layers": 9}, "not 9"),
+        ({"layers": 2.5}, "not 2.5"),
         ({"segmap": np.zeros((48, 63), np.uint8)}, "shape"),
     ],
 )

@@ -86,7 +86,7 @@ class Settings:
     def __post_init__(self) -> None:
         if not 0 <= self.perception <= 1:
             raise InputError(f"The share of perception is {self.perception}; it must be from 0 to 1.")
-        if not 1 <= self.layers <= MAX_LAYERS:
+        if not (isinstance(self.layers, int) and 1 <= self.layers <= MAX_LAYERS):
             raise InputError(f"There can be 1 to {MAX_LAYERS} enhancement layers, not {self.layers}.")
         if self.map not in MAP_FACTORS:
             raise InputError(f"The map can travel as {', '.join(MAP_FACTORS)}, not as '{self.map}'.")

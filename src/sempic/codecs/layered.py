@@ -139,14 +139,11 @@ class Layered(Codec):
             Part("palette", for_colours, f"mean colours of {coloured} classes"),
         ]
         if parsed.rate:
-            parts.append(
-                Part("features", len(others[0].payload), f"rate {parsed.rate} of {parsed.scene.weights.rates}")
-            )
-        used = bool(parsed.rate) + len(parsed.layers)
-        for number, layer in enumerate(parsed.layers, 1):
-            size = len(others[number - 1 + bool(parsed.rate)].payload)
-            parts.append(Part(f"layer {number}", size, f"HEVC at 1/{layer.scale} size"))
-        if unused := sum(len(section.payload) for section in others[used:]):
+            rates = parsed.scene.weights.rates
+            parts.append(Part("features", len(others.pop(0).payload), f"rate {parsed.rate} of {rates}"))
+        for number, (section, layer) in enumerate(zip(others, parsed.layers, strict=False), 1):
+            parts.append(Part(f"layer {number}", len(section.payload), f"HEVC at 1/{layer.scale} size"))
+        if unused := sum(len(section.payload) for section in others[len(parsed.layers) :]):
             parts.append(Part("unused", unused, "sections that cannot be decoded"))
         return parts
 
@@ -220,9 +217,8 @@ class _Layer:
         scale = 1 << (payload[0] & 3)
         height, width = before[0].shape
         coded = yuv.resize(Hevc().expand(payload[1:], *scaled(width, height, scale)), width, height)
-        return cls(
-            [_add(plane, more) for plane, more in zip(before, coded, strict=True)], (payload[0] >> 2) / 63, scale
-        )
+        planes = [_add(plane, more) for plane, more in zip(before, coded, strict=True)]
+        return cls(planes, (payload[0] >> 2) / 63, scale)
 
     @classmethod
     def write(cls, wanted: yuv.Planes, before: yuv.Planes, scale: int, qp: int) -> tuple[bytes, _Layer]:

@@ -27,11 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sempic import container, runtime
-from sempic.codecs import blend, generated
+from sempic.codecs import enhance, generated
 from sempic.codecs.base import Codec, Decoded, Part, Writer
-from sempic.codecs.classic import yuv
-from sempic.codecs.classic.hevc import Hevc
-from sempic.codecs.classic.picture import Ladder, ladder, scaled
+from sempic.codecs.classic.picture import Ladder, ladder
 from sempic.codecs.generated import MAP_FACTORS, SentMap, Weights, grid_size, match_colours, to_pixels
 from sempic.coding import latents as latent_coder
 from sempic.coding import palette
@@ -201,45 +199,6 @@ class _Scene:
         return to_pixels(match_colours(picture, self.quarter, self.palette), self.height, self.width)
 
 
-@dataclass(frozen=True)
-class _Layer:
-    """A picture after one more layer: planes as `yuv` has them, and how much of the base's detail they take."""
-
-    planes: yuv.Planes
-    strength: float
-    scale: int
-
-    @classmethod
-    def read(cls, payload: bytes, before: yuv.Planes) -> _Layer:
-        """Return the layer in a section that follows a picture; raise `StreamError` where it cannot be decoded."""
-        if not payload or payload[0] & 3 == 3:
-            raise StreamError("it has no scale that this release knows")
-        scale = 1 << (payload[0] & 3)
-        height, width = before[0].shape
-        coded = yuv.resize(Hevc().expand(payload[1:], *scaled(width, height, scale)), width, height)
-        planes = [_add(plane, more) for plane, more in zip(before, coded, strict=True)]
-        return cls(planes, (payload[0] >> 2) / 63, scale)
-
-    @classmethod
-    def write(cls, wanted: yuv.Planes, before: yuv.Planes, scale: int, qp: int) -> tuple[bytes, _Layer]:
-        """Return a section's payload, its strength 0, and the layer that it is read as."""
-        height, width = before[0].shape
-        missing = [_subtract(plane, known) for plane, known in zip(wanted, before, strict=True)]
-        data = Hevc().compress(yuv.resize(missing, *scaled(width, height, scale)), qp)
-        payload = bytes((scale.bit_length() - 1,)) + data
-        return payload, cls.read(payload, before)
-
-    @property
-    def rgb(self) -> NDArray[np.uint8]:
-        """The picture without the base."""
-        height, width = self.planes[0].shape
-        return yuv.enlarge(self.planes, width, height)
-
-    def shown(self, base: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the picture with its share of the base's detail."""
-        return blend.add(self.rgb, self.strength * blend.missing_detail(self.rgb, base))
-
-
 class _LayeredWriter(Writer):
     """Steps are rates of the base, from none to the one that `perception` asks for, and then steps of the ladder."""
 
@@ -266,16 +225,11 @@ class _LayeredWriter(Writer):
 
     def _layers(self, step: int) -> list[bytes]:
         """Return the payloads of the layers that end at a step of the ladder, counted from 1."""
+        if step <= 0:
+            return []
         count = min(self.settings.layers, -(-step // APART))
-        wanted = yuv.shrink(self.image, self.scene.width, self.scene.height)
-        planes, payloads = _nothing(self.scene.width, self.scene.height), list[bytes]()
-        for number in range(1, count + 1):
-            payload, layer = _Layer.write(wanted, planes, *LADDER[step * number // count - 1])
-            detail = blend.missing_detail(layer.rgb, self._base)
-            strength = blend.strength(self.image, layer.rgb, detail, self.settings.perception**2)
-            payloads.append(bytes((payload[0] | round(63 * strength) << 2,)) + payload[1:])
-            planes = layer.planes
-        return payloads
+        steps = [LADDER[step * number // count - 1] for number in range(1, count + 1)]
+        return enhance.encode(self.image, self._base, steps, self.settings.perception**2)
 
     def _values(self, rate: int) -> NDArray[np.int8]:
         """Return the latents as they are sent at a rate."""
@@ -310,7 +264,7 @@ class _Parsed:
         self.scene = _Scene(weights, SentMap(small, factor), levels, header.height, header.width)
         self.rate = 0
         self.values = np.zeros((weights.latent_tables.n_channels, *self.scene.classes.shape), np.int8)
-        self.layers: list[_Layer] = []
+        self.layers: list[enhance.Layer] = []
         self.warnings: list[str] = []
         promised += bool(rate)
         for number, section in enumerate(others[:promised]):
@@ -334,8 +288,8 @@ class _Parsed:
             self.values = latent_coder.decode(section.payload, self.scene.classes, rate - 1, tables)
             self.rate = rate
         else:
-            before = self.layers[-1].planes if self.layers else _nothing(self.scene.width, self.scene.height)
-            self.layers.append(_Layer.read(section.payload, before))
+            before = self.layers[-1].planes if self.layers else enhance.nothing(self.scene.width, self.scene.height)
+            self.layers.append(enhance.Layer.read(section.payload, before))
 
 
 class _Weights(Weights):
@@ -367,18 +321,3 @@ class _Weights(Weights):
         """Return a rate as the network is told it: from 0 where no latents were sent to 1 for the highest."""
         trained = len(self.model.tables["log_gains"])
         return np.array([((rate - 1) / STEPS_BETWEEN + 1) / trained if rate else 0], np.float32)
-
-
-def _nothing(width: int, height: int) -> yuv.Planes:
-    """Return the planes before the first layer: grey, so that what they lack is the picture itself."""
-    return [np.full((rows, columns), 128, np.uint8) for columns, rows in yuv.plane_sizes(width, height)]
-
-
-def _subtract(plane: yuv.Plane, known: yuv.Plane) -> yuv.Plane:
-    """Return what is missing in a plane, 128 where nothing is."""
-    return (plane.astype(np.int16) - known + 128).clip(0, 255).astype(np.uint8)
-
-
-def _add(known: yuv.Plane, missing: yuv.Plane) -> yuv.Plane:
-    """Undo `_subtract`, as nearly as 8 bits allow."""
-    return (known.astype(np.int16) + missing - 128).clip(0, 255).astype(np.uint8)

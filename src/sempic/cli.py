@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 import time
 import warnings
@@ -373,6 +374,7 @@ def bench(
             workers=workers or os.cpu_count() or 1,
             ray_address=ray,
             unavailable=missing,
+            command=shlex.join(["sempic", *sys.argv[1:]]),
             progress=lambda done, total: progress.update(bar, completed=done, total=total),
         )
     for result in found:

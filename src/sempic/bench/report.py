@@ -70,13 +70,15 @@ def _facts(results: Sequence[Result]) -> list[tuple[str, list[str]]]:
     for result in results:
         for tool, version in result.versions.items():
             versions[tool] = _distinct([*versions.get(tool, []), version])
-    return [
+    facts = [
         ("Data", _distinct(result.data for result in results)),
         ("Pictures", _distinct(str(result.pictures) for result in results)),
         ("Protocol", _distinct(result.protocol for result in results)),
         ("Hardware", _distinct(result.hardware for result in results)),
+        ("Command", _distinct(result.command for result in results if result.command)),
         ("Versions", [", ".join(f"{tool} {' / '.join(found)}" for tool, found in versions.items())]),
     ]
+    return [(name, texts) for name, texts in facts if texts]
 
 
 def _gaps(results: Sequence[Result]) -> list[str]:

@@ -54,7 +54,7 @@ class Result:
 
     `label` names the curve; `ceiling` is what the judge reaches on the originals (`miou` and each class's IoU);
     `unread` are the pictures that could not be used, with the reason; `unavailable` the metrics that could not be
-    measured, with the reason.
+    measured, with the reason; `command` is what was typed.
     """
 
     codec: str
@@ -69,6 +69,7 @@ class Result:
     points: tuple[Point, ...]
     unread: dict[str, str] = field(default_factory=dict)
     unavailable: dict[str, str] = field(default_factory=dict)
+    command: str = ""
     schema: int = SCHEMA
 
     def curve(self, metric: str) -> tuple[list[float], list[float]]:

@@ -61,6 +61,7 @@ def run(
     workers: int,
     ray_address: str | None = None,
     unavailable: dict[str, str] | None = None,
+    command: str = "",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Result]:
     """Measure all contenders; return one result each, in their order.
@@ -127,6 +128,7 @@ def run(
         "versions": _versions(),
         "unread": unread,
         "unavailable": unavailable or {},
+        "command": command,
     }
     return [work.result(contender, targets, names_read, about) for contender in contenders]
 

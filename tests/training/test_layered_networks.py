@@ -53,6 +53,7 @@ def test_pictures_come_back_at_every_rate(network):
     assert sent.latents.shape == sent.levels.shape == (4, CHANNELS, 4, 6)
     assert sent.costs.shape == (4, CHANNELS, 2 * LIMIT + 1, 4, 6)
     assert sent.levels.round().abs().max() <= LIMIT
+    assert torch.equal(sent.costs, network.pricing(sent.levels.round(), segmap, rate))
 
 
 @torch.no_grad()

@@ -74,10 +74,11 @@ class Layered(nn.Module):
         """Send each picture at its `rate` (N)."""
         latents = self.encode(image, segmap).float()
         levels = bounded(latents * at_rate(self.log_gains, rate))
-        values = levels + (levels.round() - levels).detach()
-        back = values * at_rate(self.log_returns, rate) * (rate >= 0)[:, None, None, None]
+        whole = levels.detach().round()
+        through = levels + (whole - levels).detach()  # whole numbers but for float rounding, with the slope of levels
+        back = through * at_rate(self.log_returns, rate) * (rate >= 0)[:, None, None, None]
         picture = self.decode(back, strength_of(rate), layout)
-        return Sent(picture, latents, levels, self.pricing(values.detach(), segmap, rate))
+        return Sent(picture, latents, levels, self.pricing(whole, segmap, rate))
 
 
 class Pricing(nn.Module):
@@ -92,7 +93,9 @@ class Pricing(nn.Module):
         # What the channels before say is added to the scores, each of their levels by itself.
         self.before = nn.Parameter(torch.zeros(CHANNELS * self.levels, CHANNELS * self.levels))
         block = torch.ones(CHANNELS, CHANNELS).tril(-1)
-        self.register_buffer("earlier", block.repeat_interleave(self.levels, 0).repeat_interleave(self.levels, 1))
+        self.register_buffer(
+            "earlier", block.repeat_interleave(self.levels, 0).repeat_interleave(self.levels, 1), False
+        )
 
     def forward(self, values: Tensor, segmap: Tensor, rate: Tensor) -> Tensor:
         """N×CHANNELS×h×w whole numbers → N×CHANNELS×levels×h×w bits."""

@@ -204,12 +204,12 @@ def _write_layered(folder: Path, network: Layered) -> None:
 
 @torch.no_grad()
 def _latents(network: Layered, sources: list[Source]) -> Iterator[tuple[NDArray[np.int8], NDArray[np.uint8], int]]:
-    """Yield the latents, classes and rate of each picture, at the first, the last and two rates drawn between."""
+    """Yield the latents, classes and rate of each picture, at two rates that are drawn."""
     rng = np.random.default_rng(0)
     for source in sources:
         pixels, one_hot, classes = _inputs(source)
         raw = network.encode(pixels, one_hot)
-        for step in (0, *rng.integers(1, RATE_STEPS - 1, 2), RATE_STEPS - 1):
+        for step in rng.integers(RATE_STEPS, size=2):
             gains = at_rate(network.log_gains, torch.tensor([float(step)]) / codec.STEPS_BETWEEN)
             yield bounded(raw * gains)[0].round().numpy().astype(np.int8), classes, int(step)
 

@@ -92,10 +92,8 @@ class Pricing(nn.Module):
         )
         # What the channels before say is added to the scores, each of their levels by itself.
         self.before = nn.Parameter(torch.zeros(CHANNELS * self.levels, CHANNELS * self.levels))
-        block = torch.ones(CHANNELS, CHANNELS).tril(-1)
-        self.register_buffer(
-            "earlier", block.repeat_interleave(self.levels, 0).repeat_interleave(self.levels, 1), False
-        )
+        earlier = torch.kron(torch.ones(CHANNELS, CHANNELS).tril(-1), torch.ones(self.levels, self.levels))
+        self.register_buffer("earlier", earlier, persistent=False)
 
     def forward(self, values: Tensor, segmap: Tensor, rate: Tensor) -> Tensor:
         """N×CHANNELS×h×w whole numbers → N×CHANNELS×levels×h×w bits."""

@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from sempic import runtime
-from sempic.coding import grid, palette
+from sempic.coding import grid, latents, palette
 from sempic.coding import segmap as segmap_coder
 from sempic.coding.resample import shrink
 from sempic.scene import Scene, draw
 from sempic.taxonomy import CAMVID11
 
 CLASSES, CODES, WIDTH, CELL = len(CAMVID11), 1024, 32, 16
-SQGAN, SEGMENTER = "sqgan-camvid11", "segmenter-camvid11"
+SQGAN, LAYERED, SEGMENTER = "sqgan-camvid11", "layered-camvid11", "segmenter-camvid11"
 Shape = Sequence[int | str]
 
 
@@ -36,9 +36,10 @@ def scene(seed: int = 0, width: int = 480, height: int = 360) -> Scene:
 
 
 def make(folder: Path) -> None:
-    """Write both models into a folder that SEMPIC_MODELS may name."""
+    """Write all models into a folder that SEMPIC_MODELS may name."""
     make_segmenter(folder)
     make_sqgan(folder)
+    make_layered(folder)
 
 
 def make_segmenter(folder: Path) -> None:
@@ -75,11 +76,7 @@ def make_sqgan(folder: Path) -> None:
 
     runs = {name: runtime.Network(into / f"{name}.onnx", name) for name in ("encoder", "map_encoder")}
     scenes = [scene(seed) for seed in range(4)]
-    maps = [s.segmap for s in scenes]
-    tables: dict[str, NDArray[np.generic]] = {}
-    for factor in (1, 2, 4, 8):
-        fitted = segmap_coder.SegmapTables.fit([shrink(m, factor) for m in maps], CLASSES, width=16, train_steps=30)
-        tables |= {f"segmap{factor}.{k}": v for k, v in fitted.arrays().items()}
+    tables = dict(_scene_tables())
     samples: dict[str, list[tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float32]]]]
     samples = {"image": [], "map": []}
     for s in scenes:
@@ -91,8 +88,6 @@ def make_sqgan(folder: Path) -> None:
         samples["image"].append((vectors[0], classes, relevance[0, 0]))
         vectors, relevance = runs["map_encoder"].run(segmap=one_hot)
         samples["map"].append((vectors[0], np.full_like(classes, 255), relevance[0, 0]))
-    levels = [palette.measure(s.image[:352], shrink(s.segmap[:352], 4), CLASSES) for s in scenes]
-    tables |= {f"palette.{k}": v for k, v in palette.PaletteTables.fit(levels).arrays().items()}
     for name, found in samples.items():
         rows = np.concatenate([vectors.reshape(WIDTH, -1).T for vectors, _, _ in found])
         codebook = rows[rng.permutation(len(rows))[:CODES]] + rng.normal(0, 0.01, (CODES, WIDTH)).astype(np.float32)
@@ -102,6 +97,26 @@ def make_sqgan(folder: Path) -> None:
         tables |= {f"{name}.grid.{k}": v for k, v in fitted_grid.arrays().items()}
     np.savez_compressed(into / runtime.TABLES, **tables)  # type: ignore[arg-type]
     write_card(into, "sqgan")
+
+
+def make_layered(folder: Path) -> None:
+    """Write a layered model whose latents are the mean colours of 16×16 pixels."""
+    into = folder / LAYERED
+    into.mkdir(parents=True)
+    _write_layered_networks(into)
+    gains = np.log([[0.3] * 3, [0.5] * 3, [0.7] * 3, [1.0] * 3]).astype(np.float32)
+    samples = []
+    for seed in range(4):
+        drawn = scene(seed)
+        cells = drawn.image[:352].reshape(22, 16, 30, 16, 3).mean((1, 3)).transpose(2, 0, 1)
+        for rate, gain in ((0, gains[0, 0]), (24, gains[3, 0])):
+            values = np.rint((cells / 255 - 0.5) * 6 * np.exp(gain)).clip(-3, 3).astype(np.int8)
+            samples.append((values, shrink(shrink(drawn.segmap[:352], 4), 4), rate))
+    fitted = latents.LatentTables.fit(samples, CLASSES, 25, 3, width=16, train_steps=30)
+    tables = {f"latents.{k}": v for k, v in fitted.arrays().items()}
+    tables |= dict(_scene_tables()) | {"log_gains": gains, "log_returns": -gains}
+    np.savez_compressed(into / runtime.TABLES, **tables)  # type: ignore[arg-type]
+    write_card(into, "layered")
 
 
 def write_card(folder: Path, kind: str) -> runtime.Card:
@@ -210,6 +225,53 @@ def _write_networks(folder: Path, picture_basis: NDArray[np.floating], map_basis
     inputs = {"codes": ["n", WIDTH, "rows", "columns"], "kept": grid_of}
     data = network(nodes, inputs, [("logits", real, ["n", CLASSES + 1, "h", "w"])], constants)
     (folder / "map_decoder.onnx").write_bytes(data)
+
+
+def _write_layered_networks(folder: Path) -> None:
+    nodes = [
+        helper.make_node("AveragePool", ["image"], ["cells"], kernel_shape=[16, 16], strides=[16, 16]),
+        helper.make_node("Sub", ["cells", "half"], ["centred"]),
+        helper.make_node("Mul", ["centred", "six"], ["latents"]),
+    ]
+    constants = {"half": np.array(0.5), "six": np.array(6.0)}
+    inputs = {"image": ["n", 3, "H", "W"], "segmap": ["n", CLASSES, "h", "w"]}
+    outputs = [("latents", TensorProto.FLOAT, ["n", 3, "rows", "columns"])]
+    (folder / "encoder.onnx").write_bytes(network(nodes, inputs, outputs, constants))
+
+    nodes = [
+        helper.make_node("Mul", ["latents", "sixth"], ["centred"]),
+        helper.make_node("Add", ["centred", "half"], ["cells"]),
+        helper.make_node("Resize", ["cells", "", "by_16"], ["told"], mode="linear"),
+        helper.make_node("Conv", ["layout", "colours_of_cells", "grey"], ["colours"]),
+        helper.make_node("Resize", ["colours", "", "by_4"], ["painted"], mode="nearest"),
+        helper.make_node("Sign", ["strength"], ["heard"]),  # the map's colours alone where nothing else was sent
+        helper.make_node("Sub", ["told", "painted"], ["more"]),
+        helper.make_node("Mul", ["more", "heard"], ["added"]),
+        helper.make_node("Add", ["painted", "added"], ["image"]),
+    ]
+    constants = {
+        "sixth": np.array(1 / 6),
+        "half": np.array(0.5),
+        "colours_of_cells": np.eye(3, CLASSES + 4, CLASSES)[:, :, None, None],
+        "grey": np.full(3, 0.5),
+        **{f"by_{factor}": np.array([1, 1, factor, factor]) for factor in (4, 16)},
+    }
+    inputs = {"latents": ["n", 3, "rows", "columns"], "strength": ["n"], "layout": ["n", CLASSES + 4, "h", "w"]}
+    outputs = [("image", TensorProto.FLOAT, ["n", 3, "H", "W"])]
+    (folder / "decoder.onnx").write_bytes(network(nodes, inputs, outputs, constants))
+
+
+@cache
+def _scene_tables() -> dict[str, NDArray[np.generic]]:
+    """Coding tables of maps and palettes, fitted in a few steps on a few scenes."""
+    scenes = [scene(seed) for seed in range(4)]
+    tables: dict[str, NDArray[np.generic]] = {}
+    for factor in (1, 2, 4, 8):
+        maps = [shrink(s.segmap, factor) for s in scenes]
+        fitted = segmap_coder.SegmapTables.fit(maps, CLASSES, width=16, train_steps=30)
+        tables |= {f"segmap{factor}.{k}": v for k, v in fitted.arrays().items()}
+    levels = [palette.measure(s.image[:352], shrink(s.segmap[:352], 4), CLASSES) for s in scenes]
+    return tables | {f"palette.{k}": v for k, v in palette.PaletteTables.fit(levels).arrays().items()}
 
 
 @cache

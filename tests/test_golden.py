@@ -1,7 +1,7 @@
-"""Golden streams of SQ-GAN: what was written once is read the same for ever, or refused by name.
+"""Golden streams of the codecs with weights: what was written once is read the same for ever, or refused by name.
 
 New weights have a new fingerprint, so a stream made with earlier ones must end in a `ModelError` that says so.
-`SEMPIC_GOLDEN=write pytest tests/test_golden.py` adds a stream for the weights that are installed.
+`SEMPIC_GOLDEN=write pytest tests/test_golden.py` adds streams for the weights that are installed.
 """
 
 from __future__ import annotations
@@ -16,42 +16,58 @@ import pytest
 
 import sempic
 from sempic import container, runtime, scene
-from sempic.codecs import sqgan
+from sempic.codecs import layered, sqgan
 
 FOLDER = Path(__file__).parent / "golden"
+MODELS = {"sqgan": sqgan.MODEL, "layered": layered.MODEL}
+WRITTEN = {
+    ("sqgan", "quarter"): {"quality": 60},
+    ("sqgan", "half"): {"quality": 60, "map": "half"},
+    ("layered", "base"): {"quality": 10},
+    ("layered", "layers"): {"quality": 60, "layers": 2},
+}
+"""The settings of golden streams, by codec and by what tells them apart."""
 
 
 def _reading(data: bytes) -> dict[str, object]:
-    decoded = sempic.decode(data)
-    parsed = sqgan._Parsed(container.read(data))
+    decoded, stream = sempic.decode(data), container.read(data)
+    if stream.header.codec == sqgan.SqGan.id:
+        tokens = sqgan._Parsed(stream)
+        integers = {"tokens": tokens.tokens.astype("<i4").tobytes() + tokens.sent.tobytes()}
+    else:
+        parsed = layered._Parsed(stream)
+        planes = [plane.tobytes() for layer in parsed.layers for plane in layer.planes]
+        integers = {"latents": parsed.values.tobytes(), "layers": b"".join(planes)}
     return {
-        "tokens": sha256(parsed.tokens.astype("<i4").tobytes() + parsed.sent.tobytes()).hexdigest(),
+        **{name: sha256(values).hexdigest() for name, values in integers.items()},
         "segmap": sha256(decoded.segmap.tobytes()).hexdigest(),
         "mean": [round(float(v), 1) for v in decoded.image.mean((0, 1))],
     }
 
 
-@pytest.mark.sqgan
 @pytest.mark.skipif(os.environ.get("SEMPIC_GOLDEN") != "write", reason="set SEMPIC_GOLDEN=write to add golden streams")
-def test_write():
-    drawn = scene.draw(3, 208, 160)
-    mark = f"{runtime.model(sqgan.MODEL).card.fingerprint:04x}"
-    for how in ("quarter", "half"):
-        data = sempic.encode(drawn.image, quality=60, map=how)
-        (FOLDER / f"sqgan-{mark}-{how}.smp").write_bytes(data)
-        (FOLDER / f"sqgan-{mark}-{how}.json").write_text(json.dumps(_reading(data), indent=1) + "\n")
+@pytest.mark.parametrize(("codec", "name"), WRITTEN)
+def test_write(codec, name):
+    model = MODELS[codec]
+    if not (runtime.SHIPPED / model / "card.json").is_file():
+        pytest.skip(f"no weights of {codec} in {runtime.SHIPPED}")
+    data = sempic.encode(scene.draw(3, 208, 160).image, codec, **WRITTEN[codec, name])
+    path = FOLDER / f"{codec}-{runtime.model(model).card.fingerprint:04x}-{name}.smp"
+    path.write_bytes(data)
+    path.with_suffix(".json").write_text(json.dumps(_reading(data), indent=1) + "\n")
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("sqgan-*.smp")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted(p for kind in MODELS for p in FOLDER.glob(f"{kind}-*.smp")), ids=lambda p: p.stem
+)
 def test_golden_stream(path):
-    data = path.read_bytes()
+    data, kind = path.read_bytes(), path.stem.partition("-")[0]
     fingerprint = container.read(data).header.fingerprint
-    if not any(m.card.kind == "sqgan" and m.card.fingerprint == fingerprint for m in runtime.models()):
+    if not any(m.card.kind == kind and m.card.fingerprint == fingerprint for m in runtime.models()):
         with pytest.raises(sempic.ModelError, match=f"{fingerprint:04x}"):
             sempic.decode(data)
         return
     expected, found = json.loads(path.with_suffix(".json").read_text()), _reading(data)
-    assert found["tokens"] == expected["tokens"]
-    assert found["segmap"] == expected["segmap"]
-    # Networks may differ in the last bits between machines, tokens and map may not.
-    assert np.allclose(found["mean"], expected["mean"], atol=1.0)
+    # Networks may differ in the last bits between machines; tokens, latents, layers and map may not.
+    assert np.allclose(found.pop("mean"), expected.pop("mean"), atol=1.0)
+    assert found == expected

@@ -21,7 +21,7 @@ from stand_in import scene
 
 import sempic
 from sempic import container, runtime
-from sempic.codecs import codec, sqgan
+from sempic.codecs import codec, generated, sqgan
 from sempic.codecs.sqgan import MODEL, Settings, sent_mask
 from sempic.coding.resample import enlarge, shrink
 from sempic.container import Header, Section
@@ -80,7 +80,7 @@ def test_a_picture_comes_back_in_its_size_with_the_map_that_travelled(width, hei
 def test_tiles_do_not_show(monkeypatch):
     data = encode(480, 360)
     whole = sempic.decode(data).image.astype(float)
-    monkeypatch.setattr(sqgan, "TILE", 24)
+    monkeypatch.setattr(generated, "TILE", 24)
     tiled = sempic.decode(data).image.astype(float)
     # Normalisation sees one tile at a time, so tiles differ by a little everywhere; nobody may see where they meet.
     assert np.abs(tiled - whole).mean() < 3

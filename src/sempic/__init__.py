@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
@@ -62,14 +63,23 @@ def encode(
     return writer.write(writer.step_of(50 if quality is None else quality))
 
 
-def decode(data: bytes) -> Decoded:
+def decode(data: bytes, layers: int | None = None) -> Decoded:
     """Return the picture in a stream, at its original size.
 
-    A stream that is cut off or damaged after its first section decodes to what is left, with a warning. Raises
-    `StreamError` when nothing is left or the data is no stream, `ModelError` when the stream's model is not here.
+    `layers` is how many layers to use at most, 0 for the base alone: the enhancement layers of `layered`, the bands of
+    tokens of `sqgan`. A stream that is cut off or damaged after its first section decodes to what is left, with a
+    warning. Raises `StreamError` when nothing is left or the data is no stream, `ModelError` when the stream's model is
+    not here.
     """
     stream = container.read(data)
-    return codecs.codec_by_id(stream.header.codec).decode(stream)
+    codec = codecs.codec_by_id(stream.header.codec)
+    if layers is None:
+        return codec.decode(stream)
+    if layers < 0:
+        raise InputError(f"The number of layers is {layers}; it must be 0 or more.")
+    decoded = codec.decode(replace(stream, sections=stream.sections[: codec.base_sections(stream) + layers]))
+    # The codec misses the sections that nobody asked for; what the whole stream lacks is what counts.
+    return replace(decoded, warnings=(*stream.warnings, *codec.warnings(stream)))
 
 
 def inspect(data: bytes) -> Info:

@@ -103,7 +103,7 @@ def encode(
         str | None, typer.Option("--output", "-o", metavar="OUT.smp", help="IN.smp if left out; - is standard output.")
     ] = None,
     codec: Annotated[
-        str, typer.Option(help="sqgan; or, to compare with: hevc, av1, jpegxl, jpeg2000, webp, jpeg, bpg.")
+        str, typer.Option(help="sqgan or layered; or, to compare with: hevc, av1, jpegxl, jpeg2000, webp, jpeg, bpg.")
     ] = "sqgan",
     quality: Annotated[float | None, typer.Option(metavar="Q", help="From 0 to 100; 50 if no size is given.")] = None,
     bpp: Annotated[float | None, typer.Option(metavar="X", help="At most so many bits a pixel.")] = None,
@@ -120,8 +120,15 @@ def encode(
         str | None,
         typer.Option(
             metavar="METHOD",
-            help="How sqgan sends the segmap: full, half, quarter (the default) or eighth size, or tokens.",
+            help="How the segmap is sent: full, half, quarter (the default) or eighth size; by sqgan also as tokens.",
         ),
+    ] = None,
+    perception: Annotated[
+        float | None,
+        typer.Option(metavar="P", help="For layered: from 0 (close to the original) to 1 (plausible detail)."),
+    ] = None,
+    layers: Annotated[
+        int | None, typer.Option(metavar="N", help="For layered: how many enhancement layers share the bytes.")
     ] = None,
     force: Force = False,
     as_json: AsJson = False,
@@ -133,6 +140,7 @@ def encode(
       sempic encode street.jpg
       sempic encode street.jpg -o small.smp --bytes 600
       sempic encode street.jpg --keep "pedestrian=1,sky=0" --bpp 0.03 --force
+      sempic encode street.jpg --codec layered --bpp 0.3 --layers 4 -o street-layered.smp
       sempic encode street.jpg --codec hevc --quality 20 -o street-hevc.smp
       cat street.jpg | sempic encode - > street.smp
     """
@@ -141,6 +149,7 @@ def encode(
     target = _output(source, output, ".smp", force)
     picture = _picture(source)
     settings: dict[str, Any] = {"keep": keep, "segmenter": segmenter and str(segmenter), "map": map}
+    settings |= {"perception": perception, "layers": layers}
     if segmap is not None:
         settings["segmap"] = _label_picture(segmap)
 
@@ -167,6 +176,9 @@ def decode(
     segmap_out: Annotated[
         Path | None, typer.Option(metavar="PNG", help="Also write the segmap, as a palette PNG of class ids.")
     ] = None,
+    layers: Annotated[
+        str, typer.Option(metavar="base|N|all", help="How many of the layers behind the base to use.")
+    ] = "all",
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -178,7 +190,10 @@ def decode(
     Examples:
       sempic decode street.smp -o decoded.png
       sempic decode street.smp -o decoded.png --segmap-out classes.png
+      sempic decode street.smp -o base.png --layers base
     """
+    if layers not in ("base", "all") and not layers.isdecimal():
+        raise typer.BadParameter(f"The layers can be base, all or a number, not '{layers}'.")
     target = _output(source, output, ".png", force)
     if segmap_out is not None:
         _output(source, str(segmap_out), ".png", force)
@@ -192,7 +207,7 @@ def decode(
 
     form = _format(target)
     start = time.perf_counter()
-    decoded = sempic.decode(data)
+    decoded = sempic.decode(data, None if layers == "all" else 0 if layers == "base" else int(layers))
     seconds = time.perf_counter() - start
     if segmap_out is not None:
         if decoded.segmap is None:

@@ -13,7 +13,8 @@ from sempic.datasets import Frame
 from sempic.errors import InputError
 from sempic.taxonomy import CAMVID11
 from sempic.training import data
-from sempic.training.recipe_sqgan import Sampler, Source, random_fractions
+from sempic.training.recipe_sqgan import random_fractions
+from sempic.training.sampler import Sampler, Source
 
 
 def frame(seed: int = 0, width: int = 96, height: int = 72) -> Frame:

@@ -15,8 +15,9 @@ from torch.export import Dim
 from sempic import runtime
 from sempic.errors import ModelError
 from sempic.training import export, models
+from sempic.training.layered import Layered
 from sempic.training.segmenters import Segmenter
-from sempic.training.sqgan import MapStream
+from sempic.training.sqgan import ImageStream, MapStream
 
 
 @pytest.fixture(scope="module")
@@ -120,18 +121,39 @@ def test_a_method_is_exported_with_the_names_of_its_network(tmp_path):
     assert torch.equal(restored.layer.bias, network.layer.bias)
 
 
+def write_weights(folder: Path, kind: str, names: tuple[str, ...], network: nn.Module) -> None:
+    """Write a network's weights alone, as exported files hold them, without the time that an export takes."""
+    weights = [numpy_helper.from_array(value.numpy(), f"network.{key}") for key, value in network.state_dict().items()]
+    for name in names:
+        graph = onnx.helper.make_graph([], name, [], [], weights)
+        onnx.save(onnx.helper.make_model(graph), str(folder / f"{name}.onnx"))
+    export.write_card(folder, kind, "", 1, {})
+
+
 def test_a_stream_is_restored(tmp_path: Path):
     torch.manual_seed(0)
     original = MapStream(11)
-    # The networks' weights alone, as an exported file holds them, without the time that an export takes.
-    for name in ("map_encoder", "map_decoder"):
-        weights = [
-            numpy_helper.from_array(value.numpy(), f"network.{key}") for key, value in original.state_dict().items()
-        ]
-        graph = onnx.helper.make_graph([], name, [], [], weights)
-        onnx.save(onnx.helper.make_model(graph), str(tmp_path / f"{name}.onnx"))
-    export.write_card(tmp_path, "sqgan", "", 1, {})
+    write_weights(tmp_path, "sqgan", ("map_encoder", "map_decoder"), original)
     restored = MapStream(11)
     models.restore_stream(restored, runtime.Model(tmp_path), "map")
     for key, value in original.named_parameters():
         assert torch.equal(restored.state_dict()[key], value), key
+
+
+def test_the_layered_codec_starts_from_itself_or_from_an_sq_gan(tmp_path: Path):
+    torch.manual_seed(0)
+    original, stream = Layered(11), ImageStream(11)
+    with torch.no_grad():
+        original.log_gains += 1
+    for name, network in (("layered", original), ("sqgan", stream)):
+        (tmp_path / name).mkdir()
+        gains = {key: getattr(network, key).detach().numpy() for key in ("log_gains", "log_returns") if name != "sqgan"}
+        np.savez(tmp_path / name / runtime.TABLES, image=np.zeros(1), **gains)
+        write_weights(tmp_path / name, name, ("encoder", "decoder"), network)
+        restored = Layered(11)
+        fresh = restored.enter[0].weight.clone()
+        models.restore_layered(restored, runtime.Model(tmp_path / name))
+        for key, value in restored.named_parameters():
+            if name == "layered" or key.startswith(("encoder.", "decoder.")):
+                assert torch.equal(network.state_dict()[key], value), key
+        assert torch.equal(restored.enter[0].weight, fresh) == (name == "sqgan")

@@ -19,8 +19,10 @@ from sempic.errors import InputError
 from sempic.taxonomy import CAMVID11
 from sempic.training import recipe_segment
 from sempic.training.loop import Options, Recipe, learning_rate, load_ema, train
+from sempic.training.recipe_layered import LayeredRecipe
 from sempic.training.recipe_segment import SegmentRecipe, evaluate, predict
-from sempic.training.recipe_sqgan import ImageRecipe, MapRecipe, Sampler, Source
+from sempic.training.recipe_sqgan import ImageRecipe, MapRecipe
+from sempic.training.sampler import Sampler, Source
 from sempic.training.segmenters import Judge, Segmenter
 from sempic.training.sqgan import MapStream
 
@@ -59,11 +61,13 @@ def recipe(name: str) -> Recipe:
         return SegmentRecipe(frames(), judge=name == "judge", batch_size=2, crop=64)
     if name == "sqgan-map":
         return MapRecipe(sampler(), batch_size=2)
+    if name == "layered":
+        return LayeredRecipe(sampler(), segmenter(), batch_size=2)
     map_stream = MapStream(len(CAMVID11)) if name == "sqgan-predicted" else None
     return ImageRecipe(sampler(), segmenter(), name == "sqgan-predicted", map_stream, batch_size=1)
 
 
-@pytest.mark.parametrize("name", ["segmenter", "judge", "sqgan-map", "sqgan-image", "sqgan-predicted"])
+@pytest.mark.parametrize("name", ["segmenter", "judge", "sqgan-map", "sqgan-image", "sqgan-predicted", "layered"])
 def test_a_step_of_each_recipe_changes_the_weights_and_reports(name):
     made = recipe(name)
     before = {key: value.clone() for key, value in made.networks.state_dict().items()}
@@ -82,7 +86,7 @@ def test_a_step_of_each_recipe_changes_the_weights_and_reports(name):
     learnt = [key for key, parameter in made.networks.named_parameters() if parameter.requires_grad]
     changed = [key for key in learnt if not torch.equal(before[key], after[key])]
     assert len(changed) > 0.9 * len(learnt)
-    if name.startswith(("sqgan-image", "sqgan-predicted")):
+    if name in ("sqgan-image", "sqgan-predicted", "layered"):
         assert scalars["balance"] > 0
         assert any(not torch.equal(adversaries[key], value) for key, value in made.adversaries.state_dict().items())
 

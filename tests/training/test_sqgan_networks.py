@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from sempic.codecs import sqgan
 from sempic.coding import palette, resample
 from sempic.training import losses
+from sempic.training.blocks import EXTRA, draw_layout, one_hot, shrink
 from sempic.training.sqgan import (
     CODE_WIDTH,
     CODES,
-    EXTRA,
     Demasker,
     ImageStream,
     MapStream,
@@ -23,10 +23,7 @@ from sempic.training.sqgan import (
     Samm,
     WindowAttention,
     bounded,
-    draw_layout,
     keep_most_relevant,
-    one_hot,
-    shrink,
 )
 
 
@@ -260,7 +257,8 @@ def test_feature_distance_is_0_for_the_same_and_blind_to_scale():
 
 def test_the_discriminator_judges_at_four_scales():
     features = [torch.rand(1, c, 32 // s, 32 // s) for c, s in ((24, 1), (40, 2), (112, 4), (320, 8))]
-    realness = losses.Discriminator(11)(torch.rand(1, 3, 128, 128), features, torch.rand(1, 11, 32, 32))
+    realness, hidden = losses.Discriminator(11)(torch.rand(1, 3, 128, 128), features, torch.rand(1, 11, 32, 32))
+    assert [h.shape[2:] for h in hidden] == [r.shape[2:] for r in realness]
     assert [tuple(r.shape) for r in realness] == [(1, 1, 32, 32), (1, 1, 32, 32), (1, 1, 16, 16), (1, 1, 8, 8)]
 
 

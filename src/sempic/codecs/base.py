@@ -119,6 +119,10 @@ class Codec(ABC):
     def describe(self, stream: Stream) -> list[Part]:
         """Return what the payload bytes are spent on; the parts sum to the lengths of all payloads."""
 
+    def base_sections(self, stream: Stream) -> int:
+        """Return how many sections are the least that makes a picture; each one after them is a layer."""
+        return 1
+
     def model(self, header: Header) -> str:
         """Return the name of the model that a stream was made with; empty for a codec without models."""
         return ""

@@ -17,32 +17,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from sempic import container, runtime
+from sempic.codecs import generated
 from sempic.codecs.base import Codec, Decoded, Part, Writer
+from sempic.codecs.generated import CELL, MAP_FACTORS, SentMap, Weights, grid_size, match_colours, to_pixels
 from sempic.coding import grid, palette
 from sempic.coding import segmap as segmap_coder
 from sempic.coding.denoise import denoise
 from sempic.coding.resample import enlarge, shrink
 from sempic.container import Header, Section, Stream
-from sempic.errors import InputError, ModelError, StreamError
-from sempic.segment import check_segmap, segment
-from sempic.taxonomy import TAXONOMIES, VOID, Taxonomy
+from sempic.errors import InputError, StreamError
+from sempic.taxonomy import VOID, Taxonomy
 
 MODEL = "sqgan-camvid11"
-CELL = 16
-"""A token stands for 16×16 pixels, a cell of the networks' map for 4×4."""
 WINDOW = 8
 """The decoder networks see grids whose sides are multiples of this."""
-TILE, OVERLAP = 64, 8
-"""Larger grids are drawn in tiles of so many tokens a side; both are multiples of WINDOW."""
 MAX_STEPS = 1024
 TOKENS_A_BAND, MAX_BANDS = 256, 8
 UNKNOWN_CLASS = 255
@@ -56,10 +51,6 @@ class SectionType(IntEnum):
     MAP = 1
     MAP_TOKENS = 2
     BAND = 3
-
-
-MAP_FACTORS = {"full": 1, "half": 2, "quarter": 4, "eighth": 8}
-"""How much smaller than the picture a losslessly coded map is, by the name of the setting."""
 
 
 @dataclass(frozen=True)
@@ -91,24 +82,6 @@ class Settings:
             raise InputError(f"The strength of denoising is {self.denoise}; it must be 0 or more.")
 
 
-@dataclass(frozen=True)
-class _Map:
-    """The map as both sides have it: `small` as it travelled (and its factor), and as the networks take it."""
-
-    small: Array
-    factor: int
-
-    def quarter(self, rows: int, columns: int) -> Array:
-        """Return the map of 4×4 cells for a grid of rows×columns tokens, edges repeated beyond the picture."""
-        if self.factor <= 4:
-            cells = shrink(self.small, 4 // self.factor)
-        else:
-            cells = self.small.repeat(self.factor // 4, 0).repeat(self.factor // 4, 1)
-        cells = cells[: 4 * rows, : 4 * columns]
-        missing = (0, 4 * rows - cells.shape[0]), (0, 4 * columns - cells.shape[1])
-        return np.pad(cells, missing, mode="edge")
-
-
 class SqGan(Codec):
     """Masked vector quantisation with a map-conditioned GAN decoder."""
 
@@ -120,27 +93,22 @@ class SqGan(Codec):
         """Segment the picture, run the encoder and rank its tokens."""
         weights = _Weights(runtime.model(MODEL))
         keep = _keep_bias(settings.keep, weights.taxonomy)
-        if settings.segmap is not None:
-            full = check_segmap(settings.segmap, image, weights.taxonomy)
-        else:
-            full = segment(image, weights.taxonomy, Path(settings.segmenter) if settings.segmenter else None)
-        rows, columns = _grid_size(*image.shape[:2])
+        full = generated.segmented(image, weights.taxonomy, settings.segmap, settings.segmenter)
+        rows, columns = grid_size(*image.shape[:2])
         if settings.map == "tokens":
             kind, factor = SectionType.MAP_TOKENS, 0
             coded_map, sent_map = _encode_map_tokens(weights, shrink(full, 4), rows, columns, settings.map_kept)
         else:
             kind, factor = SectionType.MAP, MAP_FACTORS[settings.map]
             tables = weights.map_tables(factor)
-            sent_map = _Map(denoise(shrink(full, factor), tables, settings.denoise), factor)
+            sent_map = SentMap(denoise(shrink(full, factor), tables, settings.denoise), factor)
             coded_map = segmap_coder.encode(sent_map.small, tables)
         quarter = sent_map.quarter(rows, columns)
-        padded = np.pad(
-            image, ((0, rows * CELL - image.shape[0]), (0, columns * CELL - image.shape[1]), (0, 0)), "edge"
-        )
+        padded = generated.padded(image)
         colours = palette.encode(palette.measure(padded, quarter, len(weights.taxonomy)), weights.palette_tables)
         first = Section(kind, bytes((factor, len(colours))) + colours + coded_map)
         vectors, relevance = weights.model.network("encoder").run(
-            image=padded.transpose(2, 0, 1)[None].astype(np.float32) / 255, segmap=weights.one_hot(quarter)
+            image=generated.as_input(padded), segmap=weights.one_hot(quarter)
         )
         shares = weights.one_hot(quarter)[0].reshape(-1, rows, 4, columns, 4).mean((2, 4))
         ranked = relevance[0, 0] + np.tensordot(keep, shares, 1)
@@ -159,11 +127,16 @@ class SqGan(Codec):
         codes = weights.codebook("image")[parsed.tokens].transpose(2, 0, 1) * parsed.sent
         quarter = parsed.map.quarter(rows, columns)
         padded_codes, padded_sent, padded_map = _whole_windows(codes, parsed.sent, quarter)
-        picture = _draw(weights, padded_codes, padded_sent, weights.layout(padded_map, parsed.palette))
-        picture = _match_colours(picture[:, : rows * CELL, : columns * CELL], quarter, parsed.palette)
-        pixels = (picture[:, :height, :width].clip(0, 1) * 255 + 0.5).astype(np.uint8)
+        picture = generated.draw(
+            weights.model.network("decoder"),
+            *padded_sent.shape[2:],
+            codes=padded_codes,
+            kept=padded_sent,
+            layout=weights.layout(padded_map, parsed.palette),
+        )
+        picture = match_colours(picture[:, : rows * CELL, : columns * CELL], quarter, parsed.palette)
         segmap = enlarge(parsed.map.small, parsed.map.factor, height, width)
-        return Decoded(np.ascontiguousarray(pixels.transpose(1, 2, 0)), segmap, (*stream.warnings, *parsed.warnings))
+        return Decoded(to_pixels(picture, height, width), segmap, (*stream.warnings, *parsed.warnings))
 
     def describe(self, stream: Stream) -> list[Part]:
         """Name what each section holds."""
@@ -249,7 +222,7 @@ class _Parsed:
     def __init__(self, stream: Stream) -> None:
         header, (first, *bands) = stream.header, stream.sections
         self.weights = _Weights(runtime.model_by_fingerprint("sqgan", header.fingerprint))
-        rows, columns = _grid_size(header.height, header.width)
+        rows, columns = grid_size(header.height, header.width)
         if len(first.payload) < 2 or len(first.payload) < 2 + first.payload[1]:
             raise StreamError("The stream's map is too short.")
         promised, how, map_at = first.payload[0] >> 4, first.payload[0] & 15, 2 + first.payload[1]
@@ -258,7 +231,7 @@ class _Parsed:
         classes = np.full((rows, columns), UNKNOWN_CLASS, np.uint8)
         if first.type == SectionType.MAP and how in MAP_FACTORS.values():
             size = -(-header.height // how), -(-header.width // how)
-            self.map = _Map(segmap_coder.decode(coded_map, *size, self.weights.map_tables(how)), how)
+            self.map = SentMap(segmap_coder.decode(coded_map, *size, self.weights.map_tables(how)), how)
             classes = shrink(self.map.quarter(rows, columns), 4)
         elif first.type == SectionType.MAP_TOKENS:
             self.map = _decode_map_tokens(self.weights, coded_map, header.height, header.width)
@@ -285,15 +258,8 @@ class _Parsed:
             self.warnings.append(f"The stream has {len(bands) - promised} sections more than its map announces.")
 
 
-class _Weights:
-    """A model's networks, codebooks and coding tables."""
-
-    def __init__(self, model: runtime.Model) -> None:
-        self.model = model
-
-    @cached_property
-    def taxonomy(self) -> Taxonomy:
-        return TAXONOMIES[self.model.card.taxonomy]
+class _Weights(Weights):
+    """Weights with the codebooks and coding tables of tokens."""
 
     def codebook(self, stream: str) -> Array:
         """Return the codes (n×D float32) of the "image" or "map" stream."""
@@ -301,34 +267,12 @@ class _Weights:
 
     def grid_tables(self, stream: str) -> grid.GridTables:
         """Return the coding tables of the "image" or "map" stream."""
-        return grid.GridTables.from_arrays(self._under(f"{stream}.grid."))
-
-    def map_tables(self, factor: int) -> segmap_coder.SegmapTables:
-        """Return the coding tables for maps shrunk by a factor."""
-        return segmap_coder.SegmapTables.from_arrays(self._under(f"segmap{factor}."))
-
-    @cached_property
-    def palette_tables(self) -> palette.PaletteTables:
-        return palette.PaletteTables.from_arrays(self._under("palette."))
-
-    def layout(self, quarter: Array, levels: Array) -> Array:
-        """Return what the decoder network knows of each cell besides tokens: class, the class's colour, noise."""
-        one_hot = self.one_hot(quarter)
-        colours = np.tensordot(palette.colours(levels).T - np.float32(0.5), one_hot[0], 1)
-        return np.concatenate([one_hot, colours[None], _noise(*quarter.shape)[None, None]], 1)
-
-    def one_hot(self, ids: Array) -> Array:
-        """Return h×w ids as 1×classes×h×w float32; void is all zeros."""
-        return np.equal(ids, np.arange(len(self.taxonomy))[:, None, None])[None].astype(np.float32)
-
-    def _under(self, prefix: str) -> dict[str, Array]:
-        found = {k.removeprefix(prefix): v for k, v in self.model.tables.items() if k.startswith(prefix)}
-        if not found:
-            raise ModelError(f"The model {self.model.card.name} has no tables '{prefix}'.")
-        return found
+        return grid.GridTables.from_arrays(self.tables(f"{stream}.grid."))
 
 
-def _encode_map_tokens(weights: _Weights, quarter: Array, rows: int, columns: int, kept: float) -> tuple[bytes, _Map]:
+def _encode_map_tokens(
+    weights: _Weights, quarter: Array, rows: int, columns: int, kept: float
+) -> tuple[bytes, SentMap]:
     """Code the map as its own masked tokens (G_s); return the bytes, and the map that the decoder will see."""
     missing = (0, 4 * rows - quarter.shape[0]), (0, 4 * columns - quarter.shape[1])
     vectors, relevance = weights.model.network("map_encoder").run(
@@ -343,21 +287,21 @@ def _encode_map_tokens(weights: _Weights, quarter: Array, rows: int, columns: in
     return payload, _draw_map(weights, tokens, chosen, *quarter.shape)
 
 
-def _decode_map_tokens(weights: _Weights, payload: bytes, height: int, width: int) -> _Map:
-    rows, columns = _grid_size(height, width)
+def _decode_map_tokens(weights: _Weights, payload: bytes, height: int, width: int) -> SentMap:
+    rows, columns = grid_size(height, width)
     nothing = np.zeros((rows, columns), np.int32)
     unknown = np.full((rows, columns), UNKNOWN_CLASS, np.uint8)
     sent, tokens = grid.decode_band(payload, nothing, nothing > 0, unknown, weights.grid_tables("map"))
     return _draw_map(weights, tokens, sent, -(-height // 4), -(-width // 4))
 
 
-def _draw_map(weights: _Weights, tokens: Array, sent: Array, height: int, width: int) -> _Map:
+def _draw_map(weights: _Weights, tokens: Array, sent: Array, height: int, width: int) -> SentMap:
     """Run D_s: the map's tokens to ids of height×width cells."""
     codes = weights.codebook("map")[tokens].transpose(2, 0, 1) * sent
     padded_codes, padded_sent, _ = _whole_windows(codes, sent, np.zeros((1, 1)))
     (logits,) = weights.model.network("map_decoder").run(codes=padded_codes, kept=padded_sent)
     ids = logits[0, :, :height, :width].argmax(0)
-    return _Map(np.where(ids == len(weights.taxonomy), VOID, ids).astype(np.uint8), 4)
+    return SentMap(np.where(ids == len(weights.taxonomy), VOID, ids).astype(np.uint8), 4)
 
 
 def _whole_windows(codes: Array, sent: Array, quarter: Array) -> tuple[Array, Array, Array]:
@@ -368,52 +312,6 @@ def _whole_windows(codes: Array, sent: Array, quarter: Array) -> tuple[Array, Ar
         np.pad(sent, ((0, down), (0, right)))[None, None].astype(np.float32),
         np.pad(quarter, ((0, 4 * down), (0, 4 * right)), mode="edge"),
     )
-
-
-def _noise(height: int, width: int) -> NDArray[np.float32]:
-    """Return noise of variance 1, a hash of each cell's place, so that every decoder draws the same picture."""
-    mixed = np.add.outer(np.arange(height) * 0x9E3779B1, np.arange(width) * 0x85EBCA6B).astype(np.uint32)
-    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
-        mixed = (mixed ^ (mixed >> np.uint32(shift))) * np.uint32(factor)
-    mixed ^= mixed >> np.uint32(16)
-    return (mixed * (2.0**-31) - 1).astype(np.float32) * np.float32(3**0.5)
-
-
-def _draw(weights: _Weights, codes: Array, sent: Array, layout: Array) -> Array:
-    """Run D_x on whole windows → 3×16h×16w float32; large grids in overlapping tiles, which bounds the memory."""
-    network = weights.model.network("decoder")
-    rows, columns = sent.shape[2:]
-    total = np.zeros((3, CELL * rows, CELL * columns), np.float32)
-    weight = np.zeros(total.shape[1:], np.float32)
-    for top in range(0, max(rows - OVERLAP, 1), TILE - OVERLAP):
-        for left in range(0, max(columns - OVERLAP, 1), TILE - OVERLAP):
-            down, right = slice(top, min(top + TILE, rows)), slice(left, min(left + TILE, columns))
-            (tile,) = network.run(
-                codes=codes[:, :, down, right],
-                kept=sent[:, :, down, right],
-                layout=layout[:, :, 4 * down.start : 4 * down.stop, 4 * right.start : 4 * right.stop],
-            )
-            share = np.minimum.outer(_ramp(tile.shape[2]), _ramp(tile.shape[3]))
-            place = np.s_[CELL * down.start : CELL * down.stop, CELL * right.start : CELL * right.stop]
-            total[(slice(None), *place)] += tile[0] * share
-            weight[place] += share
-    return np.asarray(total / weight)
-
-
-def _match_colours(picture: Array, quarter: Array, levels: Array) -> Array:
-    """Shift each class of a drawn picture (3×H×W) to the mean colour that was sent, smoothly across borders."""
-    shifts = palette.colours(levels) - palette.means(picture.transpose(1, 2, 0), quarter, len(levels))
-    shifts[np.isnan(shifts) | (levels[:, :1] == palette.ABSENT)] = 0
-    planes = np.pad(shifts, ((0, 256 - len(shifts)), (0, 0)))[quarter].astype(np.float32)
-    size = picture.shape[:0:-1]
-    smooth = [np.asarray(Image.fromarray(planes[..., k]).resize(size, Image.Resampling.BILINEAR)) for k in range(3)]
-    return np.asarray(picture + np.stack(smooth))
-
-
-def _ramp(length: int) -> NDArray[np.float32]:
-    """Return weights that rise over the overlap of two tiles, from both ends."""
-    rising = np.arange(1, length + 1, dtype=np.float32)
-    return np.minimum(np.minimum(rising, rising[::-1]), CELL * OVERLAP)
 
 
 def _nearest(vectors: Array, codebook: Array) -> NDArray[np.int32]:
@@ -428,10 +326,6 @@ def _nearest(vectors: Array, codebook: Array) -> NDArray[np.int32]:
 def _chunks(rows: Array, size: int = 4096) -> Iterator[Array]:
     for start in range(0, len(rows), size):
         yield rows[start : start + size]
-
-
-def _grid_size(height: int, width: int) -> tuple[int, int]:
-    return -(-height // CELL), -(-width // CELL)
 
 
 def _keep_bias(keep: str | Mapping[str, float], taxonomy: Taxonomy) -> NDArray[np.float64]:

@@ -18,8 +18,10 @@ from sempic.segment import BUILT_IN, segment
 from sempic.taxonomy import CAMVID11
 from sempic.training import export, models
 from sempic.training.loop import Options, Recipe, load_ema, load_run, train
+from sempic.training.recipe_layered import LayeredRecipe
 from sempic.training.recipe_segment import SegmentRecipe
-from sempic.training.recipe_sqgan import ImageRecipe, MapRecipe, Sampler, Source
+from sempic.training.recipe_sqgan import ImageRecipe, MapRecipe
+from sempic.training.sampler import Sampler, Source
 from sempic.training.segmenters import Segmenter
 from sempic.training.sqgan import MapStream
 
@@ -42,6 +44,13 @@ def _sources() -> tuple[list[Source], list[Source]]:
     maps = _cached("predicted", lambda: {f.name: segment(f.image, CAMVID11) for f in track([*groups[0], *groups[1]])})
     street, photos = ([Source(f, maps[f.name]) for f in group] for group in groups)
     return street, photos
+
+
+def _for_tables() -> tuple[list[Source], dict[str, NDArray[Any]]]:
+    """Return the pictures to fit a model's coding tables on, and those of maps, which are fitted on more."""
+    street, photos = _sources()
+    tables = _cached("segmap-tables", lambda: models.fit_map_tables([*street, *photos[::4]]))
+    return [*street, *photos[::6]], tables
 
 
 def _critic() -> Segmenter:
@@ -75,6 +84,7 @@ RECIPES: dict[str, Callable[[str | None, Path | None], Recipe]] = {
     "sqgan": lambda init, map_run: ImageRecipe(
         _sampler(), _critic(), True, _map_stream(init, map_run), adversarial_from=0.05
     ),
+    "layered": lambda init, map_run: LayeredRecipe(_sampler(), _critic()),
 }
 
 
@@ -105,6 +115,8 @@ def train_command(
         state = load_run(weights)
         chosen.networks.load_state_dict(state["ema"])
         chosen.adversaries.load_state_dict(state["adversaries"])
+    elif init and recipe == "layered":
+        models.restore_layered(chosen.networks, runtime.model(init))
     elif init and recipe.startswith("sqgan"):
         models.restore_stream(chosen.networks, runtime.model(init), "map" if recipe == "sqgan-map" else "image")
     done = train(chosen, out, Options(steps, max_minutes, seed, precision))
@@ -113,7 +125,7 @@ def train_command(
 
 @app.command("export")
 def export_command(
-    kind: Annotated[str, typer.Argument(help="segmenter, judge or sqgan.")],
+    kind: Annotated[str, typer.Argument(help="segmenter, judge, sqgan or layered.")],
     folder: Annotated[Path, typer.Argument(help="The model folder to write; its name becomes the model's.")],
     run: Annotated[Path, typer.Option(help="The run to export (for sqgan: of the image stream).")],
     map_run: Annotated[Path | None, typer.Option(help="For sqgan: the run of the map stream.")] = None,
@@ -122,12 +134,12 @@ def export_command(
     folder.mkdir(parents=True, exist_ok=True)
     if kind in ("segmenter", "judge"):
         models.export_segmenter(folder, run, kind)
+    elif kind == "layered":
+        models.export_layered(folder, run, *_for_tables())
     elif kind == "sqgan" and map_run:
-        street, photos = _sources()
-        tables = _cached("segmap-tables", lambda: models.fit_map_tables([*street, *photos[::4]]))
-        models.export_sqgan(folder, run, map_run, [*street, *photos[::6]], tables)
+        models.export_sqgan(folder, run, map_run, *_for_tables())
     else:
-        raise typer.BadParameter("say segmenter, judge, or sqgan with --map-run.")
+        raise typer.BadParameter("say segmenter, judge, layered, or sqgan with --map-run.")
     typer.echo(f"{folder.name}: {runtime.Model(folder).size / 1e6:.1f} MB")
 
 

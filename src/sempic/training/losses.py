@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -41,12 +43,12 @@ class Critic(nn.Module):
 
 
 def feature_distance(fake: list[Tensor], real: list[Tensor]) -> Tensor:
-    """Mean absolute difference of features over strides 4, 8 and 16, each channel in units of its mean magnitude."""
+    """Mean absolute difference of lists of features (N×C×h×w each), each channel in units of its mean magnitude."""
     total = fake[0].new_zeros((), dtype=torch.float32)
-    for f, r in zip(fake[:3], real[:3], strict=True):
+    for f, r in zip(fake, real, strict=True):
         unit = r.float().abs().mean((0, 2, 3), keepdim=True) + 1e-3
         total = total + ((f.float() - r.float()).abs() / unit).mean()
-    return total / 3
+    return total / len(fake)
 
 
 def semantic_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -66,6 +68,13 @@ def crowding(codes: Tensor, wanted: float) -> Tensor:
     correlation = (covariance / deviation[:, None] / deviation).triu(1)
     pairs = len(deviation) * (len(deviation) - 1) / 2
     return F.relu(wanted - deviation).mean() + correlation.square().sum() / pairs
+
+
+class Judgement(NamedTuple):
+    """What a discriminator's heads say: realness by place (N×1×h×w), and the features that it is read from."""
+
+    realness: list[Tensor]
+    hidden: list[Tensor]
 
 
 class Discriminator(nn.Module):
@@ -90,15 +99,15 @@ class Discriminator(nn.Module):
             spectral_norm(nn.Conv2d(width, 1, 1)),
         )  # fmt: skip
 
-    def forward(self, image: Tensor, features: list[Tensor], segmap: Tensor) -> list[Tensor]:
-        """N×3×H×W pictures, their features and one-hot maps at a quarter → realness at strides 4, 4, 8, 16."""
+    def forward(self, image: Tensor, features: list[Tensor], segmap: Tensor) -> Judgement:
+        """N×3×H×W pictures, their features and one-hot maps at a quarter → judgement at strides 4, 4, 8, 16."""
         x = F.leaky_relu(self.first(image * 2 - 1), 0.2)
         x = F.leaky_relu(self.second(x), 0.2)
-        realness = [self.pixels(torch.cat([x, segmap], 1))]
+        hidden = [self.pixels[:-1](torch.cat([x, segmap], 1))]
         for stride, f, head in zip((1, 2, 4), features[:3], self.features, strict=True):
             # Features reach magnitudes of ten and more; a fixed scale keeps the heads in their working range.
-            realness.append(head(torch.cat([f * 0.2, F.avg_pool2d(segmap, stride)], 1)))
-        return realness
+            hidden.append(head[:-1](torch.cat([f * 0.2, F.avg_pool2d(segmap, stride)], 1)))
+        return Judgement([head[-1](h) for head, h in zip([self.pixels, *self.features], hidden, strict=True)], hidden)
 
 
 def hinge_discriminator(real: list[Tensor], fake: list[Tensor]) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +15,24 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from sempic import datasets, runtime
-from sempic.codecs.sqgan import MAP_FACTORS
-from sempic.coding import grid, palette
+from sempic.codecs import layered as codec
+from sempic.codecs.generated import MAP_FACTORS
+from sempic.coding import grid, latents, palette
 from sempic.coding import segmap as segmap_coder
 from sempic.coding.resample import shrink
 from sempic.taxonomy import CAMVID11
 from sempic.training import export
+from sempic.training.blocks import EXTRA
+from sempic.training.layered import CHANNELS, RATES, Layered, at_rate, bounded
 from sempic.training.loop import load_ema
 from sempic.training.recipe_segment import evaluate
-from sempic.training.recipe_sqgan import Source
+from sempic.training.sampler import Source
 from sempic.training.segmenters import Judge, Segmenter
-from sempic.training.sqgan import CODE_WIDTH, EXTRA, ImageStream, MapStream
+from sempic.training.sqgan import CODE_WIDTH, ImageStream, MapStream
 
 CLASSES = len(CAMVID11)
+RATE_STEPS = codec.STEPS_BETWEEN * (RATES - 1) + 1
+"""The rates at which the layered codec writes, between and at those that have gains of their own."""
 
 
 class _FullSize(nn.Module):
@@ -105,6 +111,30 @@ def export_sqgan(
     export.write_card(folder, "sqgan", summary, export.count_parameters(image, segmap), training)
 
 
+def export_layered(folder: Path, run: Path, sources: list[Source], map_tables: dict[str, NDArray[Any]]) -> None:
+    """Write the two networks of the layered codec, its gains and coding tables; latents' are fitted on `sources`."""
+    network = Layered(CLASSES)
+    step = load_ema(run, network)
+    _write_layered(folder, network.eval())
+    gains = {name: getattr(network, name).detach().numpy() for name in ("log_gains", "log_returns")}
+    palettes = palette.PaletteTables.fit([source.palette for source in sources])
+    fitted = latents.LatentTables.fit(_latents(network, sources), CLASSES, RATE_STEPS, codec.LIMIT)
+    tables = map_tables | gains | {f"palette.{k}": v for k, v in palettes.arrays().items()}
+    np.savez_compressed(folder / runtime.TABLES, **tables, **{f"latents.{k}": v for k, v in fitted.arrays().items()})
+    training = _training(run, step) | {"data": "CamVid train, 367 frames; 1,649 photographs with predicted maps"}
+    summary = "The layered codec's base for street scenes, 11 classes; any photograph decodes."
+    parameters = export.count_parameters(network) - export.count_parameters(network.pricing)
+    export.write_card(folder, "layered", summary, parameters, training)
+
+
+def restore_layered(network: Layered, model: runtime.Model) -> None:
+    """Load a shipped layered model for training to go on from, or what an SQ-GAN has of it: encoder and decoder."""
+    kept = network.state_dict()
+    shipped = export.read_weights(model, ["encoder", "decoder"])
+    shipped |= {k: torch.from_numpy(model.tables[k]) for k in ("log_gains", "log_returns") if k in model.tables}
+    export.restore(network, kept | {k: v for k, v in shipped.items() if k in kept})
+
+
 def restore_stream(network: nn.Module, model: runtime.Model, stream: str) -> None:
     """Load the "image" or "map" stream of a shipped SQ-GAN for training to go on from."""
     names = ["encoder", "decoder"] if stream == "image" else ["map_encoder", "map_decoder"]
@@ -148,17 +178,58 @@ def _write_streams(folder: Path, image: ImageStream, segmap: MapStream) -> None:
     )
 
 
+def _write_layered(folder: Path, network: Layered) -> None:
+    rows, columns = 24, 32
+    h, w = Dim("h", min=1, max=512), Dim("w", min=1, max=512)
+    quarter, fine = {2: 4 * h, 3: 4 * w}, {2: 16 * h, 3: 16 * w}
+    export.write_network(
+        export.Method(network, "encode"),
+        folder / "encoder.onnx",
+        {"image": torch.rand(1, 3, 16 * rows, 16 * columns), "segmap": torch.rand(1, CLASSES, 4 * rows, 4 * columns)},
+        ["latents"],
+        {"image": fine, "segmap": quarter},
+    )
+    export.write_network(
+        export.Method(network, "decode"),
+        folder / "decoder.onnx",
+        {
+            "latents": torch.randn(1, CHANNELS, rows, columns),
+            "strength": torch.ones(1),
+            "layout": torch.rand(1, CLASSES + EXTRA, 4 * rows, 4 * columns),
+        },
+        ["image"],
+        {"latents": {2: h, 3: w}, "strength": {}, "layout": quarter},
+    )
+
+
+@torch.no_grad()
+def _latents(network: Layered, sources: list[Source]) -> Iterator[tuple[NDArray[np.int8], NDArray[np.uint8], int]]:
+    """Yield the latents, classes and rate of each picture, at two rates that are drawn."""
+    rng = np.random.default_rng(0)
+    for source in sources:
+        pixels, one_hot, classes = _inputs(source)
+        raw = network.encode(pixels, one_hot)
+        for step in rng.integers(RATE_STEPS, size=2):
+            gains = at_rate(network.log_gains, torch.tensor([float(step)]) / codec.STEPS_BETWEEN)
+            yield bounded(raw * gains)[0].round().numpy().astype(np.int8), classes, int(step)
+
+
+def _inputs(source: Source) -> tuple[Tensor, Tensor, NDArray[np.uint8]]:
+    """Return a picture and its predicted map as encoders take them, and the class under each place of the grid."""
+    height, width = (side - side % 16 for side in source.predicted.shape)
+    quarter = shrink(source.predicted[:height, :width], 4)
+    one_hot = torch.from_numpy(np.equal(quarter, np.arange(CLASSES)[:, None, None])[None].astype(np.float32))
+    pixels = torch.from_numpy(source.frame.image[:height, :width]).permute(2, 0, 1)[None].float() / 255
+    return pixels, one_hot, shrink(quarter, 4)
+
+
 @torch.no_grad()
 def _tokens(image: ImageStream, segmap: MapStream, sources: list[Source]) -> tuple[list[Any], list[Any]]:
     """Return (tokens, classes, relevance) of each picture, for the image and for the map stream."""
     of_image: list[Any] = []
     of_map: list[Any] = []
     for source in sources:
-        height, width = (side - side % 16 for side in source.predicted.shape)
-        quarter = shrink(source.predicted[:height, :width], 4)
-        classes = shrink(quarter, 4)
-        one_hot = torch.from_numpy(np.equal(quarter, np.arange(CLASSES)[:, None, None])[None].astype(np.float32))
-        pixels = torch.from_numpy(source.frame.image[:height, :width]).permute(2, 0, 1)[None].float() / 255
+        pixels, one_hot, classes = _inputs(source)
         unknown = np.full_like(classes, 255)
         for samples, stream, inputs, known in (
             (of_image, image, (pixels, one_hot), classes),

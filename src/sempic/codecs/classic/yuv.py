@@ -84,6 +84,17 @@ def enlarge(planes: Planes, width: int, height: int) -> Rgb:
     return np.array(Image.merge("YCbCr", bands).convert("RGB"))
 
 
+def resize(planes: Planes, width: int, height: int) -> Planes:
+    """Return planes of this many columns and rows of luma: by Lanczos on the way down, by bicubic interpolation up."""
+    resized = []
+    for plane, size in zip(planes, plane_sizes(width, height), strict=True):
+        down = size[0] < plane.shape[1] or size[1] < plane.shape[0]
+        filter = Image.Resampling.LANCZOS if down else Image.Resampling.BICUBIC
+        fits = plane.shape == size[::-1]
+        resized.append(plane if fits else np.asarray(Image.fromarray(plane).resize(size, filter)))
+    return resized
+
+
 def pad(planes: Planes, width: int, height: int) -> Planes:
     """Return planes that repeat their last columns and rows up to a size."""
     sizes = plane_sizes(width, height)

@@ -1,0 +1,69 @@
+"""Detail from a drawn picture for one that was coded in too few bits.
+
+A coder at few bits keeps what counts for the squared error and leaves walls, roads and leaves flat; a picture that a
+network drew has detail everywhere, though not the right one. Octave by octave, each place of the coded picture gets as
+much of the drawn detail as its own falls short of it: nothing where the coder kept what was there.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Rgb = NDArray[np.uint8]
+Plane = NDArray[np.float32]
+
+OCTAVES = (2, 4, 8)
+"""Detail is taken octave by octave: what is finer than so many pixels, and coarser than those before."""
+REACH = 2
+"""How much detail there is, is measured over squares of REACH times as many pixels (at least 8)."""
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+def missing_detail(picture: Rgb, drawn: Rgb) -> Plane:
+    """Return the brightness (H×W) of the drawn picture's detail where the other (H×W×3 both) has less of it."""
+    mine, theirs = picture @ _LUMA, drawn @ _LUMA
+    detail = np.zeros_like(mine)
+    for size in OCTAVES:
+        my_coarse, their_coarse = _coarse(mine, size), _coarse(theirs, size)
+        my_fine, their_fine = mine - my_coarse, theirs - their_coarse
+        over = max(8, REACH * size)
+        share = 1 - _energy(my_fine, over) / _energy(their_fine, over).clip(1e-3)
+        detail += np.sqrt(share.clip(0, 1)) * their_fine
+        mine, theirs = my_coarse, their_coarse
+    return detail
+
+
+def strength(wanted: Rgb, picture: Rgb, detail: Plane, decibels: float) -> float:
+    """Return how much of the detail, 0 to 1, a picture can take and lose at most so many decibels of PSNR."""
+    error = wanted.astype(np.float32) - picture
+    power, overlap = float(np.square(detail).mean()), float((error.mean(2) * detail).mean())
+    allowed = (10 ** (decibels / 10) - 1) * float(np.square(error).mean())
+    if power == 0:
+        return 0.0
+    # |error - s·detail|² = |error|² - 2·s·overlap + s²·power may grow by what is allowed.
+    return float(np.clip((overlap + np.sqrt(overlap**2 + power * allowed)) / power, 0, 1))
+
+
+def add(picture: Rgb, detail: Plane) -> Rgb:
+    """Return the picture with detail added to its brightness."""
+    return (picture + detail[..., None] + np.float32(0.5)).clip(0, 255).astype(np.uint8)
+
+
+def _coarse(plane: Plane, size: int) -> Plane:
+    """Return the plane without what is finer than so many pixels."""
+    height, width = plane.shape
+    small = _resized(plane, -(-width // size), -(-height // size), Image.Resampling.BOX)
+    return _resized(small, width, height, Image.Resampling.BICUBIC)
+
+
+def _energy(plane: Plane, over: int) -> Plane:
+    """Return the mean square around each place."""
+    height, width = plane.shape
+    small = _resized(np.square(plane), -(-width // over), -(-height // over), Image.Resampling.BOX)
+    return _resized(small, width, height, Image.Resampling.BILINEAR)
+
+
+def _resized(plane: Plane, width: int, height: int, filter: Image.Resampling) -> Plane:
+    return np.asarray(Image.fromarray(plane).resize((width, height), filter))

@@ -1,0 +1,149 @@
+"""What the generators of `sqgan` and `layered` are built of, and how they see a scene.
+
+All maps here are one-hot at a quarter of the picture's size, N×classes×H/4×W/4, and void is the zero vector.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+EXTRA = 4
+"""What a layout has besides classes: three planes of colour and one of noise."""
+
+
+def one_hot(segmap: Tensor, classes: int) -> Tensor:
+    """N×H×W ids → N×classes×H×W floats; ids outside the taxonomy (void) become zeros."""
+    return F.one_hot(segmap.clamp(max=classes), classes + 1)[..., :classes].movedim(-1, 1).float()
+
+
+def shrink(segmap: Tensor, classes: int, factor: int = 4) -> Tensor:
+    """N×H×W ids → one-hot map of each cell's majority class, N×classes×H/factor×W/factor; void may win."""
+    shares = F.avg_pool2d(one_hot(segmap, classes), factor)
+    share, majority = shares.max(1)
+    # Void wins by a majority alone, as in `sempic.coding.resample.shrink`; the shares are multiples of 1/factor².
+    majority = torch.where(share > 1 - shares.sum(1) - 1e-4, majority, classes)
+    return one_hot(majority, classes)
+
+
+def draw_layout(segmap: Tensor, palette: Tensor, noise: Tensor) -> Tensor:
+    """What a decoder knows of each cell besides tokens, N×(classes+EXTRA)×h×w: class, the class's colour, noise.
+
+    `palette` is N×classes×3 in [0,1]. Noise (N×1×h×w, variance 1) tells cells of one class apart (as in OASIS, Sushko
+    et al. 2021); without it, stretches where no token came get the same texture in every token's place.
+    """
+    return torch.cat([segmap, torch.einsum("nchw,nck->nkhw", segmap, palette - 0.5), noise], 1)
+
+
+class Spade(nn.Module):
+    """Group normalisation whose scale and shift come from an embedding of the map (Park et al. 2019)."""
+
+    def __init__(self, channels: int, embedding: int) -> None:
+        super().__init__()
+        self.modulate = nn.Conv2d(embedding, 2 * channels, 1)
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        gamma, beta = self.modulate(embedding).chunk(2, 1)
+        # Spelled out, scale and shift export as two small vectors instead of as planes as big as x.
+        channels = x.shape[1]
+        return F.group_norm(x, 16, x.new_ones(channels), x.new_zeros(channels)) * (1 + gamma) + beta
+
+
+class MapEmbedding(nn.Module):
+    """What the map says around each place, once for all `Spade` layers of a scale: two 3×3 convolutions."""
+
+    def __init__(self, classes: int, width: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(classes, width, 3, padding=1), nn.SiLU(), nn.Conv2d(width, width, 3, padding=1), nn.SiLU()
+        )
+
+    def forward(self, segmap: Tensor) -> Tensor:
+        y: Tensor = self.body(segmap)
+        return y
+
+
+class ResBlock(nn.Module):
+    """Pre-activated residual block with group normalisation."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.GroupNorm(16, channels), nn.SiLU(), nn.Conv2d(channels, channels, 3, padding=1),
+            nn.GroupNorm(16, channels), nn.SiLU(), nn.Conv2d(channels, channels, 3, padding=1),
+        )  # fmt: skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = x + self.body(x)
+        return y
+
+
+class SpadeBlock(nn.Module):
+    """Residual block whose two normalisations follow the map."""
+
+    def __init__(self, channels: int, embedding: int) -> None:
+        super().__init__()
+        self.spade1, self.spade2 = Spade(channels, embedding), Spade(channels, embedding)
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        y = self.conv1(F.silu(self.spade1(x, embedding)))
+        y = self.conv2(F.silu(self.spade2(y, embedding)))
+        return x + y
+
+
+class Encoder(nn.Module):
+    """E_x: N×3×H×W pictures in [0,1] with their map → N×256×H/16×W/16 latents."""
+
+    def __init__(self, classes: int, widths: tuple[int, int, int] = (96, 160, 256)) -> None:
+        super().__init__()
+        quarter, eighth, sixteenth = widths
+        self.stem = nn.Conv2d(48, quarter, 3, padding=1)
+        # Semantic positional encoding (SemPE): one number a place, added to all channels.
+        self.position = nn.Sequential(nn.Conv2d(classes, 48, 3, padding=1), nn.ReLU(), nn.Conv2d(48, 1, 1))
+        self.body = nn.Sequential(
+            ResBlock(quarter), ResBlock(quarter), nn.Conv2d(quarter, eighth, 3, 2, 1),
+            ResBlock(eighth), ResBlock(eighth), nn.Conv2d(eighth, sixteenth, 3, 2, 1),
+            ResBlock(sixteenth), ResBlock(sixteenth),
+        )  # fmt: skip
+
+    def forward(self, image: Tensor, segmap: Tensor) -> Tensor:
+        x = self.stem(F.pixel_unshuffle(image * 2 - 1, 4)) + self.position(segmap)
+        y: Tensor = self.body(x)
+        return y
+
+
+class Decoder(nn.Module):
+    """D_x: N×256×h×w features and the layout → N×3×16h×16w pictures, about [0,1]."""
+
+    def __init__(self, classes: int, widths: tuple[int, int, int, int] = (48, 96, 160, 256)) -> None:
+        super().__init__()
+        half, quarter, eighth, sixteenth = widths
+        self.embed16, self.embed8, self.embed4 = (MapEmbedding(classes + EXTRA, 64) for _ in range(3))
+        self.blocks16 = nn.ModuleList(SpadeBlock(sixteenth, 64) for _ in range(2))
+        self.blocks8 = nn.ModuleList(SpadeBlock(eighth, 64) for _ in range(2))
+        self.blocks4 = nn.ModuleList(SpadeBlock(quarter, 64) for _ in range(2))
+        self.block2 = SpadeBlock(half, 64)
+        self.to8 = nn.Conv2d(sixteenth, eighth, 3, padding=1)
+        self.to4 = nn.Conv2d(eighth, quarter, 3, padding=1)
+        self.to2 = nn.Conv2d(quarter, 4 * half, 1)
+        self.out = nn.Conv2d(half, 12, 3, padding=1)
+
+    def forward(self, x: Tensor, layout: Tensor) -> Tensor:
+        e4, e8 = self.embed4(layout), self.embed8(F.avg_pool2d(layout, 2))
+        e16 = self.embed16(F.avg_pool2d(layout, 4))
+        for block in self.blocks16:
+            x = block(x, e16)
+        x = self.to8(F.interpolate(x, scale_factor=2, mode="nearest"))
+        for block in self.blocks8:
+            x = block(x, e8)
+        x = self.to4(F.interpolate(x, scale_factor=2, mode="nearest"))
+        for block in self.blocks4:
+            x = block(x, e4)
+        x = F.pixel_shuffle(self.to2(x), 2)
+        x = self.block2(x, F.interpolate(e4, scale_factor=2, mode="nearest"))
+        # The network draws what differs from the mean colour of each place's class.
+        colours = F.interpolate(layout[:, -EXTRA:-1], scale_factor=4, mode="bilinear", align_corners=False)
+        return F.pixel_shuffle(self.out(F.silu(x)), 2) + colours + 0.5

@@ -1,0 +1,82 @@
+"""The recipe of the layered codec's base."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from sempic.training import losses
+from sempic.training.blocks import draw_layout, shrink
+from sempic.training.gan import PictureRecipe, draw_noise
+from sempic.training.layered import CHANNELS, RATES, Layered, interpolation, read_off
+from sempic.training.sampler import CLASSES, Sampler
+from sempic.training.segmenters import Segmenter
+
+BITS = (2.0, 5.0, 8.5, 12.0)
+"""The bits of a 16×16 cell that each rate aims at: 172 to 1,035 bytes of a picture of 480×360."""
+FIRST_PRICE, PRICE_RANGE = 1e-3, (1e-5, 1e-1)
+"""What a bit a cell costs, against 1 for L1: at first, and at least and at most."""
+PRICE_SPEED = 0.05
+"""How much a step changes a price (as a power of e) whose rate is twice what it aims at."""
+PRICING = 0.1
+"""The weight of the price list's own loss, in bits a number: Adam does not mind, but gradients are clipped together."""
+CROWDING, SPREAD = 0.1, 0.5
+"""The weight of the crowding of latents, and the standard deviation that it asks for, before the gains."""
+
+
+class LayeredRecipe(PictureRecipe):
+    """The base at all its rates: what `PictureRecipe` wants, and as few bits as each rate aims at.
+
+    The price of a bit (λ) is not set but found, a price a rate: it rises while pictures take more bits than the rate
+    aims at, and falls while they take less. So a run ends at the rates it was meant for, whatever its losses weigh.
+    """
+
+    squares, matching = 2.0, 0.1
+
+    def __init__(
+        self, sampler: Sampler, segmenter: Segmenter, batch_size: int = 8, adversarial_from: float = 0.3
+    ) -> None:
+        super().__init__(Layered(CLASSES), segmenter, adversarial_from)
+        self.sampler, self.batch_size = sampler, batch_size
+        # Prices lie beside the balance, so that checkpoints keep them.
+        self.adversaries.register_buffer("log_prices", torch.full((RATES,), math.log(FIRST_PRICE)))
+
+    def batch(self, rng: np.random.Generator) -> list[Tensor]:
+        predicted = bool(rng.random() < 0.7)
+        return [*self.sampler.draw(self.batch_size, predicted, rng), random_rates(self.batch_size, rng)]
+
+    def step(self, batch: list[Tensor], progress: float, accelerator: Accelerator) -> dict[str, Tensor]:
+        images, send, labels, palette, rate = batch
+        images = images.contiguous(memory_format=torch.channels_last)
+        segmap = shrink(send, CLASSES)
+        with accelerator.autocast():
+            sent = self.networks(images, segmap, draw_layout(segmap, palette, draw_noise(segmap)), rate)
+            crowding = losses.crowding(sent.latents, SPREAD)
+        decoded, heard = sent.picture.float(), rate >= 0
+        shares = interpolation(rate) * heard[:, None]  # what each rate has in each picture
+        spent = read_off(sent.costs, sent.levels.detach().round()).sum(1).mean((1, 2))
+        pull = read_off(sent.costs.detach(), sent.levels).sum(1).mean((1, 2))
+        price = (interpolation(rate) @ self.adversaries.log_prices).exp()
+        pricing = (spent * heard).sum() / heard.sum().clamp(min=1)
+        loss = (price * pull * heard).mean() + PRICING / CHANNELS * pricing + CROWDING * crowding
+        scalars = self.update(decoded, decoded, images, labels, segmap, loss, progress, accelerator)
+        self._reprice(spent.detach(), rate, shares, accelerator)
+        return scalars | {"crowding": crowding.detach(), "bits": pricing.detach(), "price": price.mean()}
+
+    def _reprice(self, spent: Tensor, rate: Tensor, shares: Tensor, accelerator: Accelerator) -> None:
+        """Move the prices of the rates that these pictures were sent at towards the bits that they aim at."""
+        aim = interpolation(rate) @ torch.tensor(BITS, device=rate.device)
+        excess = (spent / aim - 1).clamp(-1, 1)
+        change = accelerator.reduce((shares * excess[:, None]).mean(0), "mean")
+        prices = self.adversaries.log_prices
+        prices.copy_((prices + PRICE_SPEED * change).clamp(*map(math.log, PRICE_RANGE)))
+
+
+def random_rates(count: int, rng: np.random.Generator) -> Tensor:
+    """Draw rates: one in twenty nothing (-1), the rest uniform, so that one model serves every rate."""
+    nothing, rate = rng.random(count) < 0.05, rng.uniform(0, RATES - 1, count)
+    return torch.tensor(np.where(nothing, -1.0, rate), dtype=torch.float32)

@@ -16,7 +16,7 @@ from sempic.training.segmenters import Segmenter
 
 ADVERSARIAL = 0.5
 """The share of the gradient at the picture that the discriminator gets, against fidelity's 1."""
-MEANING, COLOUR = 0.05, 1.0
+MEANING, COLOUR = 0.1, 1.0
 """The weights of the segmenter's reading and of 8x8 mean colours, against 1 for L1."""
 
 

@@ -18,6 +18,8 @@ from sempic.training import data
 
 CLASSES = len(CAMVID11)
 PASTED = ("sign", "pedestrian", "bicyclist")
+JITTERS = (0.08, 0.08, 0.25)
+"""Strengths of colour changes, each as likely; the strong one stands for dusk and glare."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Sampler:
             image, cut = _crop(source.frame.image, both, self.crop, (0.75, 1.4) if street else (0.5, 1.1), rng)
             if street and rng.random() < 0.7 and self.pieces:
                 self._paste(image, cut, rng)
-            jitter = data.random_jitter(0.08, rng)
+            jitter = data.random_jitter(rng.choice(JITTERS), rng)
             images.append(jitter(image))
             mean = jitter((palettes.colours(source.palette).clip(0, 1) * 255).astype(np.uint8))
             colours.append(palettes.colours(palettes.quantise(mean)))

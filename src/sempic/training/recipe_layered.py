@@ -18,10 +18,11 @@ from sempic.training.segmenters import Segmenter
 
 BITS = (2.0, 5.0, 8.5, 12.0)
 """The bits of a 16×16 cell that each rate aims at: 172 to 1,035 bytes of a picture of 480×360."""
-FIRST_PRICE, PRICE_RANGE = 1e-3, (1e-5, 1e-1)
-"""What a bit a cell costs, against 1 for L1: at first, and at least and at most."""
-PRICE_SPEED = 0.05
-"""How much a step changes a price (as a power of e) whose rate is twice what it aims at."""
+FIRST_PRICES, PRICE_RANGE = (1.2e-2, 6e-3, 3e-3, 1.5e-3), (1e-5, 1e-1)
+"""What a bit a cell costs at each rate, against 1 for L1: at first, and at least and at most."""
+PRICE_SPEED = 0.01
+"""How much a step changes a price (as a power of e) whose rate is twice what it aims at. Latents answer to a price
+within hundreds of steps; at five times this speed, prices overshoot so far that the latents fall silent."""
 PRICING = 0.1
 """The weight of the price list's own loss, in bits a number: Adam does not mind, but gradients are clipped together."""
 CROWDING, SPREAD = 0.1, 0.5
@@ -43,7 +44,7 @@ class LayeredRecipe(PictureRecipe):
         super().__init__(Layered(CLASSES), segmenter, adversarial_from)
         self.sampler, self.batch_size = sampler, batch_size
         # Prices lie beside the balance, so that checkpoints keep them.
-        self.adversaries.register_buffer("log_prices", torch.full((RATES,), math.log(FIRST_PRICE)))
+        self.adversaries.register_buffer("log_prices", torch.tensor(FIRST_PRICES).log())
 
     def batch(self, rng: np.random.Generator) -> list[Tensor]:
         predicted = bool(rng.random() < 0.7)

@@ -136,7 +136,7 @@ def measure_picture(frame: datasets.Frame, encoded: Encoded, names: Sequence[str
     began = time.perf_counter()
     stream = container.read(encoded.data)
     codec = codecs.codec_by_id(stream.header.codec)
-    decoded = codec.decode(stream)
+    decoded = codec.decode(stream, codec.options())
     seconds = time.perf_counter() - began
     began = time.perf_counter()
     detail = codec.detail(stream)  # of a learned codec it reads all sections and runs no network

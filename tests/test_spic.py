@@ -22,7 +22,8 @@ import sempic
 from sempic import container, runtime
 from sempic.codecs import codec, diffusion, generated
 from sempic.codecs.classic.webp import WebP
-from sempic.codecs.spic import MODEL, STEPS, ClassicCoarseCoder, Settings, Spic, _Parsed
+from sempic.codecs.parts import ClassicCoarseCoder
+from sempic.codecs.spic import MODEL, STEPS, Settings, Spic, _Parsed
 from sempic.coding.resample import enlarge, shrink
 from sempic.container import Header, Section
 from sempic.errors import BudgetError, InputError, ModelError, SempicError, StreamError
@@ -479,10 +480,11 @@ def test_the_coarse_coder_can_be_replaced():
 
 def test_the_denoiser_can_be_replaced(monkeypatch):
     monkeypatch.setattr(diffusion, "keep_colours", lambda picture, guide: picture)
-    own = Spic(denoiser=Inverse())
+    inverse = Inverse()
+    own = Spic(denoiser=inverse)
     data = encode(96, 64, quality=80)
     shown = sempic.decode(data, codec=own, steps=3).image
-    assert own._denoiser.levels == pytest.approx(diffusion.schedule(3, 0.1, 1.0)[:-1])
+    assert inverse.levels == pytest.approx(diffusion.schedule(3, 0.1, 1.0)[:-1])
     assert psnr(255 - shown, sempic.decode(data, steps=0).image) > 25
 
 

@@ -67,8 +67,8 @@ class NoSettings:
 class Options:
     """How to decode a picture; codecs with options of their own extend it.
 
-    progress: called after each network pass of a long decode with the number done and the number there are. Codecs that
-        are quick do not call it.
+    progress: called again and again during a long decode with the number of network passes done and the number there
+        are. Codecs that are quick do not call it.
     """
 
     progress: Callable[[int, int], None] | None = None

@@ -1,7 +1,7 @@
-"""Pictures that a network draws from a map of the scene: what `sqgan` and `layered` share.
+"""Pictures that a network draws from a map of the scene: what `sqgan`, `layered` and `spic` share.
 
-Both send the map first, with the mean colour of every class, and hand the drawing network a layout: what is known of
-each cell of 4×4 pixels. What else the network gets is each codec's own affair.
+All send the map first. The first two send the mean colour of every class with it, and hand the drawing network a
+layout: what is known of each cell of 4×4 pixels. What else the network gets is each codec's own affair.
 """
 
 from __future__ import annotations

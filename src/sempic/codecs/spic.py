@@ -8,18 +8,17 @@ After Pezone, Musa, Caire and Barbarossa, "Semantic-Preserving Image Coding Base
     coarse picture ─ enlarge ─ + σ_max · noise of the seed ─ denoiser, a few times, under map and coarse picture
                          └── colours ──────────────────────────── + ─ picture
 
-Segmenter, map coder, coarse coder and denoiser can each be replaced by an object of one's own (`Spic(coarse=…)`).
+Segmenter, map coder, coarse coder and denoiser can each be replaced by an object of one's own (`codecs/parts.py`).
 Nothing in a stream tells of that: whoever reads it needs the same objects. `docs/format.md` has the sections byte by
 byte.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,16 +27,22 @@ from PIL import Image
 from sempic import container, runtime
 from sempic.codecs import base, diffusion, generated
 from sempic.codecs.base import Codec, Decoded, Part, Writer
-from sempic.codecs.classic.hevc import Hevc
-from sempic.codecs.classic.picture import PictureCodec, scaled
+from sempic.codecs.classic.picture import scaled
 from sempic.codecs.generated import CELL, MAP_FACTORS, SentMap, Weights, grid_size, to_pixels
-from sempic.coding import segmap as segmap_coder
+from sempic.codecs.parts import (
+    ClassicCoarseCoder,
+    CoarseCoder,
+    Denoiser,
+    LearntMapCoder,
+    MapCoder,
+    NetworkDenoiser,
+    Segmenter,
+)
 from sempic.coding.denoise import denoise
 from sempic.coding.resample import enlarge, shrink
 from sempic.container import Header, Section, Stream
 from sempic.errors import InputError, StreamError
 from sempic.segment import segment
-from sempic.taxonomy import Taxonomy
 
 MODEL = "spic-camvid11"
 SCALES = (3, 4, 6)
@@ -111,102 +116,6 @@ class Options(base.Options):
             raise InputError(f"The seed is {self.seed}; it must be a whole number from 0 to {(1 << 32) - 1}.")
 
 
-# -- the parts that can be replaced -----------------------------------------------------------------------------------
-
-
-class Segmenter(Protocol):
-    """What finds the classes; `sempic.segment.segment` is the built-in one."""
-
-    def __call__(self, image: NDArray[np.uint8], taxonomy: Taxonomy) -> NDArray[np.uint8]:
-        """Return the segmap (uint8 H×W, 255: void) of a picture (uint8 H×W×3)."""
-
-
-class MapCoder(Protocol):
-    """What codes the map."""
-
-    def encode(self, segmap: NDArray[np.uint8], factor: int) -> bytes:
-        """Return a segmap that is `factor` times smaller than the picture as bytes."""
-
-    def decode(self, data: bytes, height: int, width: int, factor: int) -> NDArray[np.uint8]:
-        """Return what `encode` was given, exactly; raise `StreamError` for bytes that it cannot have written."""
-
-
-class CoarseCoder(Protocol):
-    """What codes the coarse picture."""
-
-    levels: Sequence[int]
-    """What the coder calls quality, in its own numbers, from coarse to fine."""
-
-    def encode(self, picture: NDArray[np.uint8], level: int) -> bytes:
-        """Return a small picture (uint8 h×w×3, sides from 3 pixels) as bytes, at one of the levels."""
-
-    def decode(self, data: bytes, height: int, width: int) -> NDArray[np.uint8]:
-        """Return nearly what `encode` was given; raise `StreamError` for bytes that it cannot have written."""
-
-
-class Denoiser(Protocol):
-    """What draws."""
-
-    sigmas: tuple[float, float]
-    """The lowest and the highest noise level, σ_min and σ_max."""
-
-    def denoise(self, noisy: Array, coarse: Array, segmap: Array, sigma: float) -> Array:
-        """Return the picture to be expected (1×3×H×W float32, like `noisy`) under noise of a level.
-
-        H and W are multiples of 16; the coarse picture (1×3×H/4×W/4) and the segmap (1×classes×H/4×W/4, one-hot, zeros
-        for void or for no map) are those of the whole stream. Pictures are in [0,1], `noisy` beyond.
-        """
-
-
-class LearntMapCoder:
-    """The integer context model of a model's tables."""
-
-    def __init__(self, weights: Weights) -> None:
-        self._weights = weights
-
-    def encode(self, segmap: NDArray[np.uint8], factor: int) -> bytes:
-        """Code a map with the tables of its scale."""
-        return segmap_coder.encode(segmap, self._weights.map_tables(factor))
-
-    def decode(self, data: bytes, height: int, width: int, factor: int) -> NDArray[np.uint8]:
-        """Undo `encode`."""
-        return segmap_coder.decode(data, height, width, self._weights.map_tables(factor))
-
-
-class ClassicCoarseCoder:
-    """Any of the classic codecs, HEVC unless another is given, with its own levels."""
-
-    def __init__(self, codec: PictureCodec[Any] | None = None) -> None:
-        self._codec = codec or Hevc()
-        self.levels = self._codec.levels
-
-    def encode(self, picture: NDArray[np.uint8], level: int) -> bytes:
-        """Code a picture."""
-        return self._codec.compress(self._codec.shrink(picture, picture.shape[1], picture.shape[0]), level)
-
-    def decode(self, data: bytes, height: int, width: int) -> NDArray[np.uint8]:
-        """Undo `encode`, as nearly as its level allows."""
-        return self._codec.enlarge(self._codec.expand(data, width, height), width, height)
-
-
-class NetworkDenoiser:
-    """A model's own network, in tiles where the picture is large."""
-
-    def __init__(self, weights: Weights) -> None:
-        self._network = weights.model.network("denoiser")
-        low, high = weights.model.tables["sigma"].tolist()
-        self.sigmas = low, high
-
-    def denoise(self, noisy: Array, coarse: Array, segmap: Array, sigma: float) -> Array:
-        """Run the network once, or once a tile."""
-        level = np.array([sigma], np.float32)
-        grid = noisy.shape[2] // CELL, noisy.shape[3] // CELL
-        return generated.draw(self._network, *grid, noisy=noisy, coarse=coarse, segmap=segmap, sigma=level)[None]
-
-
-# -- the codec --------------------------------------------------------------------------------------------------------
-
-
 class Spic(Codec):
     """A map, a coarse picture, and diffusion; each of the four parts can be replaced."""
 
@@ -223,16 +132,16 @@ class Spic(Codec):
         coarse: CoarseCoder | None = None,
         denoiser: Denoiser | None = None,
     ) -> None:
-        self.segmenter, self._map, self.coarse, self._denoiser = (
-            segmenter,
-            map,
-            coarse or ClassicCoarseCoder(),
-            denoiser,
-        )
+        self.segmenter, self.coarse = segmenter, coarse or ClassicCoarseCoder()
+        self._map, self._denoiser = map, denoiser
 
     def map_coder(self, weights: Weights) -> MapCoder:
         """Return the coder of maps: the one that was given, or a model's own."""
         return self._map or LearntMapCoder(weights)
+
+    def denoiser(self, weights: Weights) -> Denoiser:
+        """Return what draws: what was given, or a model's own."""
+        return self._denoiser or NetworkDenoiser(weights)
 
     def analyse(self, image: NDArray[np.uint8], settings: Any) -> Writer:
         """Segment the picture and scale it down."""
@@ -259,8 +168,7 @@ class Spic(Codec):
         coarse = _painted(parsed.weights, parsed.quarter) if parsed.coarse is None else parsed.coarse
         picture = generated.enlarged(coarse[0], 4 * coarse.shape[2], 4 * coarse.shape[3])[None]
         if options.steps:
-            denoiser = self._denoiser or NetworkDenoiser(parsed.weights)
-            segmap = parsed.weights.one_hot(parsed.quarter)
+            denoiser, segmap = self.denoiser(parsed.weights), parsed.weights.one_hot(parsed.quarter)
             seed = parsed.seed if options.seed is None else int(options.seed)
             picture = diffusion.keep_colours(_drawn(denoiser, picture, coarse, segmap, seed, options), picture)
         shown = enlarge(parsed.map.small, parsed.map.factor, height, width)
@@ -297,12 +205,7 @@ class _SpicWriter(Writer):
     """Steps are levels of the coarse picture, after a first one without it."""
 
     def __init__(
-        self,
-        header: Header,
-        first: Section,
-        coder: CoarseCoder,
-        coarse: NDArray[np.uint8],
-        scale: int,
+        self, header: Header, first: Section, coder: CoarseCoder, coarse: NDArray[np.uint8], scale: int
     ) -> None:
         self.header, self.first, self.coder, self.coarse, self.scale = header, first, coder, coarse, scale
         self.pixels = header.width * header.height

@@ -8,7 +8,8 @@ import shlex
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -103,7 +104,8 @@ def encode(
         str | None, typer.Option("--output", "-o", metavar="OUT.smp", help="IN.smp if left out; - is standard output.")
     ] = None,
     codec: Annotated[
-        str, typer.Option(help="sqgan or layered; or, to compare with: hevc, av1, jpegxl, jpeg2000, webp, jpeg, bpg.")
+        str,
+        typer.Option(help="sqgan, layered or spic; or, to compare with: hevc, av1, jpegxl, jpeg2000, webp, jpeg, bpg."),
     ] = "sqgan",
     quality: Annotated[float | None, typer.Option(metavar="Q", help="From 0 to 100; 50 if no size is given.")] = None,
     bpp: Annotated[float | None, typer.Option(metavar="X", help="At most so many bits a pixel.")] = None,
@@ -130,6 +132,14 @@ def encode(
     layers: Annotated[
         int | None, typer.Option(metavar="N", help="For layered: how many enhancement layers share the bytes.")
     ] = None,
+    scale: Annotated[
+        str | None,
+        typer.Option(
+            metavar="S",
+            help="For spic: how many times the coarse picture is smaller, 3, 4 or 6. For those to compare with: auto, "
+            "full, half or quarter.",
+        ),
+    ] = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -141,6 +151,7 @@ def encode(
       sempic encode street.jpg -o small.smp --bytes 600
       sempic encode street.jpg --keep "pedestrian=1,sky=0" --bpp 0.03 --force
       sempic encode street.jpg --codec layered --bpp 0.3 --layers 4 -o street-layered.smp
+      sempic encode street.jpg --codec spic --bpp 0.09 -o street-spic.smp
       sempic encode street.jpg --codec hevc --quality 20 -o street-hevc.smp
       cat street.jpg | sempic encode - > street.smp
     """
@@ -150,6 +161,7 @@ def encode(
     picture = _picture(source)
     settings: dict[str, Any] = {"keep": keep, "segmenter": segmenter and str(segmenter), "map": map}
     settings |= {"perception": perception, "layers": layers}
+    settings["scale"] = int(scale) if scale and scale.isdecimal() else scale
     if segmap is not None:
         settings["segmap"] = _label_picture(segmap)
 
@@ -179,6 +191,17 @@ def decode(
     layers: Annotated[
         str, typer.Option(metavar="base|N|all", help="How many of the layers behind the base to use.")
     ] = "all",
+    steps: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="For spic: 1 (fast) to 50 steps of drawing; 0 shows the coarse picture."),
+    ] = None,
+    guidance: Annotated[
+        float | None,
+        typer.Option(metavar="W", help="For spic: how far the map leads, 0 to 20; above 1, beyond training."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="For spic: another number, another drawing of the same.")
+    ] = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -191,6 +214,7 @@ def decode(
       sempic decode street.smp -o decoded.png
       sempic decode street.smp -o decoded.png --segmap-out classes.png
       sempic decode street.smp -o base.png --layers base
+      sempic decode street-spic.smp --steps 1
     """
     if layers not in ("base", "all") and not layers.isdecimal():
         raise typer.BadParameter(f"The layers can be base, all or a number, not '{layers}'.")
@@ -206,8 +230,12 @@ def decode(
     import sempic
 
     form = _format(target)
+    count = None if layers == "all" else 0 if layers == "base" else int(layers)
+    options: dict[str, Any] = {"steps": steps, "guidance": guidance, "seed": seed}
+    given = {name: value for name, value in options.items() if value is not None}
     start = time.perf_counter()
-    decoded = sempic.decode(data, None if layers == "all" else 0 if layers == "base" else int(layers))
+    with _passes() as progress:
+        decoded = sempic.decode(data, count, progress=progress, **given)
     seconds = time.perf_counter() - start
     if segmap_out is not None:
         if decoded.segmap is None:
@@ -564,6 +592,20 @@ def _table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]
     for row in rows:
         table.add_row(*row)
     _console().print(table)
+
+
+@contextmanager
+def _passes() -> Iterator[Callable[[int, int], None] | None]:
+    """What to tell of network passes, which a bar on standard error shows while they run; None without a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress("{task.description}", *columns, console=_console(stderr=True), transient=True) as bar:
+        task = bar.add_task("network passes", total=None, visible=False)
+        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
 
 
 def _console(stderr: bool = False) -> Console:

@@ -85,7 +85,7 @@ RECIPES: dict[str, Callable[[str | None, Path | None], Recipe]] = {
     "sqgan": lambda init, map_run: ImageRecipe(
         _sampler(), _critic(), True, _map_stream(init, map_run), adversarial_from=0.05
     ),
-    "layered": lambda init, map_run: LayeredRecipe(_sampler(), _critic(), adversarial_from=0.15),
+    "layered": lambda init, map_run: LayeredRecipe(_sampler(), _critic(), adversarial_from=0.05),
     "spic": lambda init, map_run: SpicRecipe(_sampler(), _critic(), adversarial_from=0.2),
 }
 

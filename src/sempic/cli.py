@@ -531,6 +531,27 @@ def compare(
     print("wrote", target)
 
 
+@app.command()
+def studio(
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Where to listen; only this machine reaches the default.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=65535, help="7860 or the next if left out.")
+    ] = None,
+    browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
+) -> None:
+    """Show a web page on which a picture is coded and looked at, until Ctrl-C.
+
+    \b
+    Examples:
+      sempic studio
+    """
+    from sempic.studio import page
+
+    page.serve(host, port, browser)
+
+
 # -- options ----------------------------------------------------------------------------------------------------------
 
 

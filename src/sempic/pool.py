@@ -51,7 +51,7 @@ def pools(counts: Sequence[int], threads: int = 1, ray_address: str | None = Non
         context = multiprocessing.get_context("spawn")
         made = list[Executor]()
         for count in counts:
-            pool = ProcessPoolExecutor(count, context, _depend_on_parent)
+            pool = ProcessPoolExecutor(count, context, depend_on_parent)
             stack.callback(pool.shutdown, cancel_futures=True)
             made.append(pool)
         yield made
@@ -82,11 +82,11 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _depend_on_parent() -> None:
+def depend_on_parent() -> None:
     """Leave Ctrl-C to the parent, and end when it has ended, even if it was killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
-    assert parent is not None, "only processes of a pool run this"
+    assert parent is not None, "only processes that Python has started run this"
 
     def follow() -> None:
         parent.join()

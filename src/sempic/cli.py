@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sempic.batch import Task
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-batch = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+batch = typer.Typer(rich_markup_mode=None)
 app.add_typer(batch, name="batch", help="Whole folders and buckets at once.")
 
 Force = Annotated[bool, typer.Option("--force", "-f", help="Replace an output file that exists.")]

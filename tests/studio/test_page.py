@@ -161,3 +161,5 @@ def test_work_can_be_cancelled_and_a_phone_is_wide_enough(page, studio):
     assert shown(page) == ["original", "jpeg", "hevc", "av1"]
     shoot(page, "phone")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.click("#street")
+    page.locator("#result iframe").wait_for(state="detached")

@@ -107,7 +107,7 @@ def build() -> gr.Blocks:
         events = [
             file.upload(_receive, [file], [upload, *seen], **alone),
             street.click(lambda: (work.drawn_street(), None), None, [upload, file]).then(
-                _look, [upload], [status], **alone
+                _look, [upload], seen, **alone
             ),
             encode.click(_encode, [upload, codec, size, sent_layers, steps, *weights], seen, **alone),
             # Of what is asked while work goes on, only the last is done, so that sliders may be dragged.
@@ -138,13 +138,14 @@ def _receive(path: str | None) -> Iterator[tuple[Any, ...]]:
         for outputs in _told(work.show, data, View()):
             yield None, *outputs
     else:
-        for status, *_ in _told(work.look, upload):
-            yield upload, status, *[gr.skip()] * 4
+        for outputs in _look(upload):
+            yield upload, *outputs
 
 
-def _look(upload: Upload) -> Iterator[str]:
+def _look(upload: Upload) -> Iterator[tuple[Any, ...]]:
+    """Say what a new picture is; what is shown of the one before goes."""
     for status, *_ in _told(work.look, upload):
-        yield status
+        yield status, "", b"", "", gr.Slider(visible=False)
 
 
 def _encode(
@@ -158,6 +159,8 @@ def _encode(
 
 
 def _show(stream: bytes, layers: float, steps: float, upload: Upload | None) -> Iterator[tuple[Any, ...]]:
+    if not stream:
+        return
     for status, result, *_ in _told(work.show, stream, View(int(layers), int(steps)), upload):
         yield status, result
 

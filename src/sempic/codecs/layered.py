@@ -74,7 +74,7 @@ class Settings:
     denoise: how many cells of the map may change for each bit that this saves; 0 changes none.
     """
 
-    perception: float = 0.4
+    perception: float = 0.45
     layers: int = 1
     segmap: Array | None = None
     segmenter: str | Path | None = None

@@ -395,7 +395,7 @@ def test_inspect_tells_what_every_byte_is_spent_on():
     info = sempic.inspect(data)
     assert (info.codec, info.model, info.width, info.height) == ("layered", MODEL, 400, 300)
     assert sum(part.bytes for part in info.parts) == info.bytes == len(data)
-    assert info.detail == {"map": "quarter", "rate": 10, "layers": 2}
+    assert info.detail == {"map": "quarter", "rate": 11, "layers": 2}
     names = ["header", "framing", "map", "palette", "features", "layer 1", "layer 2"]
     assert [part.name for part in info.parts] == names
 

@@ -473,6 +473,46 @@ def compare(
     print("wrote", target)
 
 
+data = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Look after data sets.")
+app.add_typer(data, name="data")
+
+
+@data.command()
+def check(
+    what: Annotated[str, typer.Argument(metavar="NAME|PATH", help="camvid, cityscapes, photos, or a folder.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say what of a data set is there, what is missing and how to get it; ends with 1 if anything is missing.
+
+    \b
+    Examples:
+      sempic data check camvid
+      sempic data check my-pictures --json
+    """
+    from dataclasses import asdict
+
+    from sempic import inventory
+
+    found = inventory.check(what)
+    if as_json:
+        print(json.dumps(asdict(found) | {"root": str(found.root)}))
+    else:
+        rows = [
+            (
+                part.name,
+                str(part.pictures),
+                str(part.labelled),
+                " to ".join(f"{w} × {h}" for w, h in dict.fromkeys(filter(None, (part.smallest, part.largest)))),
+            )
+            for part in found.parts
+        ]
+        _table(f"{found.kind} in {found.root}", ("part", "pictures", "labelled", "size"), rows)
+        for sentence in (*found.missing, *filter(None, [found.how])):
+            print(sentence)
+    if found.missing:
+        raise typer.Exit(1)
+
+
 # -- files ------------------------------------------------------------------------------------------------------------
 
 

@@ -23,7 +23,7 @@ from sempic.training.recipe_layered import LayeredRecipe
 from sempic.training.recipe_segment import SegmentRecipe, evaluate, predict
 from sempic.training.recipe_spic import SpicRecipe
 from sempic.training.recipe_sqgan import ImageRecipe, MapRecipe
-from sempic.training.sampler import Sampler, Source
+from sempic.training.sampler import Pool, Sampler, Source
 from sempic.training.segmenters import Judge, Segmenter
 from sempic.training.sqgan import MapStream
 
@@ -45,11 +45,15 @@ def frames(width: int = 96, height: int = 72) -> list[Frame]:
     return [Frame(f"scene-{i}", s.image, s.segmap) for i, s in enumerate(drawn)]
 
 
+def pools() -> list[Pool]:
+    return [Pool([Source(frame, frame.segmap) for frame in frames()], 1.0)]
+
+
 def sampler(crop: int = 128) -> Sampler:
     labelled, photo = frames(192, 144)
     photo = Frame("photo", photo.image, None)
     predicted = np.where(labelled.segmap == 255, 3, labelled.segmap).astype(np.uint8)
-    return Sampler([Source(labelled, predicted)], [Source(photo, predicted)], crop, 0.65)
+    return Sampler([Pool([Source(labelled, predicted)], 0.65), Pool([Source(photo, predicted)], 0.35)], crop)
 
 
 def segmenter() -> Segmenter:
@@ -59,7 +63,7 @@ def segmenter() -> Segmenter:
 def recipe(name: str) -> Recipe:
     torch.manual_seed(0)
     if name in ("segmenter", "judge"):
-        return SegmentRecipe(frames(), judge=name == "judge", batch_size=2, crop=64)
+        return SegmentRecipe(pools(), judge=name == "judge", batch_size=2, crop=64)
     if name == "sqgan-map":
         return MapRecipe(sampler(), batch_size=2)
     if name == "layered":
@@ -115,7 +119,7 @@ def test_the_discriminator_waits_for_its_turn():
 def test_a_sampler_without_rare_things_or_photos_works():
     frame = Frame("plain", np.full((64, 64, 3), 90, np.uint8), np.full((64, 64), 3, np.uint8))
     for photos in ([], [Source(Frame("photo", frame.image, None), frame.segmap)]):
-        plain = Sampler([Source(frame, frame.segmap)], photos, 32, 0.5)
+        plain = Sampler([Pool([Source(frame, frame.segmap)], 1), *[Pool([photo], 1) for photo in photos]], 32)
         images, _, labels, _ = plain.draw(8, False, np.random.default_rng(0))
         assert images.shape == (8, 3, 32, 32)
         assert (labels == 3).all()

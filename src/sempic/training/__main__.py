@@ -6,52 +6,35 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import torch
 import typer
 from numpy.typing import NDArray
-from rich.progress import track
 
-from sempic import datasets, runtime
+from sempic import runtime
 from sempic.errors import SempicError
-from sempic.segment import BUILT_IN, segment
+from sempic.segment import BUILT_IN
 from sempic.taxonomy import CAMVID11
-from sempic.training import export, models
+from sempic.training import export, models, sources
 from sempic.training.loop import Options, Recipe, load_ema, load_run, train
 from sempic.training.recipe_layered import LayeredRecipe
 from sempic.training.recipe_segment import SegmentRecipe
 from sempic.training.recipe_spic import SpicRecipe
 from sempic.training.recipe_sqgan import ImageRecipe, MapRecipe
-from sempic.training.sampler import Sampler, Source
+from sempic.training.sampler import Sampler, Source, spread
 from sempic.training.segmenters import Segmenter
 from sempic.training.sqgan import MapStream
+
+DATA = "camvid:train=0.65,photos=0.35"
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 
 
-def _cached(what: str, make: Callable[[], dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
-    """Return arrays that depend on the shipped segmenter alone, from runs/ if they were made before."""
-    path = Path("runs") / f"{what}-{runtime.model(BUILT_IN).card.fingerprint:04x}.npz"
-    if not path.exists():
-        path.parent.mkdir(exist_ok=True)
-        np.savez_compressed(path, **make())
-    with np.load(path) as stored:
-        return dict(stored)
-
-
-def _sources() -> tuple[list[Source], list[Source]]:
-    """Load CamVid `train` and the photographs, with the maps that the shipped segmenter predicts."""
-    groups = datasets.camvid("train"), datasets.photos()
-    maps = _cached("predicted", lambda: {f.name: segment(f.image, CAMVID11) for f in track([*groups[0], *groups[1]])})
-    street, photos = ([Source(f, maps[f.name]) for f in group] for group in groups)
-    return street, photos
-
-
 def _for_tables() -> tuple[list[Source], dict[str, NDArray[Any]]]:
     """Return the pictures to fit a model's coding tables on, and those of maps, which are fitted on more."""
-    street, photos = _sources()
-    tables = _cached("segmap-tables", lambda: models.fit_map_tables([*street, *photos[::4]]))
-    return [*street, *photos[::6]], tables
+    found = [pool.sources for pool in sources.pools(DATA)]
+    maps = [source for pool in found for source in spread(pool, 400)]
+    tables = sources.cached(f"segmap-tables-{sources.fingerprint(DATA)[:16]}", lambda: models.fit_map_tables(maps))
+    return [source for pool in found for source in spread(pool, 300)], tables
 
 
 def _critic() -> Segmenter:
@@ -73,21 +56,23 @@ def _map_stream(init: str | None, map_run: Path | None) -> MapStream | None:
     return network
 
 
-def _sampler() -> Sampler:
-    return Sampler(*_sources(), crop=128, share=0.65)
-
-
-RECIPES: dict[str, Callable[[str | None, Path | None], Recipe]] = {
-    "segmenter": lambda init, map_run: SegmentRecipe(datasets.camvid("train")),
-    "judge": lambda init, map_run: SegmentRecipe(datasets.camvid("train"), judge=True),
-    "sqgan-map": lambda init, map_run: MapRecipe(_sampler()),
-    "sqgan-image": lambda init, map_run: ImageRecipe(_sampler(), _critic(), False, None, adversarial_from=0.4),
-    "sqgan": lambda init, map_run: ImageRecipe(
-        _sampler(), _critic(), True, _map_stream(init, map_run), adversarial_from=0.05
+RECIPES: dict[str, Callable[[str, str | None, Path | None], Recipe]] = {
+    "segmenter": lambda data, init, map_run: SegmentRecipe(sources.pools(data)),
+    "judge": lambda data, init, map_run: SegmentRecipe(sources.pools(data), judge=True),
+    "sqgan-map": lambda data, init, map_run: MapRecipe(_sampler(data)),
+    "sqgan-image": lambda data, init, map_run: ImageRecipe(
+        _sampler(data), _critic(), False, None, adversarial_from=0.4
     ),
-    "layered": lambda init, map_run: LayeredRecipe(_sampler(), _critic(), adversarial_from=0.15),
-    "spic": lambda init, map_run: SpicRecipe(_sampler(), _critic(), adversarial_from=0.2),
+    "sqgan": lambda data, init, map_run: ImageRecipe(
+        _sampler(data), _critic(), True, _map_stream(init, map_run), adversarial_from=0.05
+    ),
+    "layered": lambda data, init, map_run: LayeredRecipe(_sampler(data), _critic(), adversarial_from=0.15),
+    "spic": lambda data, init, map_run: SpicRecipe(_sampler(data), _critic(), adversarial_from=0.2),
 }
+
+
+def _sampler(data: str) -> Sampler:
+    return Sampler(sources.pools(data), crop=128)
 
 
 @app.command("train")
@@ -101,6 +86,7 @@ def train_command(
     init: Annotated[str | None, typer.Option(help="Start from the weights of an installed model.")] = None,
     weights: Annotated[Path | None, typer.Option(help="Start from the averaged weights of another run.")] = None,
     map_run: Annotated[Path | None, typer.Option(help="For sqgan: the run of G_s, if not that of --init.")] = None,
+    data: Annotated[str, typer.Option(help="Data sets with their weights, as NAME=WEIGHT,NAME=WEIGHT.")] = DATA,
     seed: int = 0,
     precision: Annotated[str, typer.Option(help="bf16, fp16 or no.")] = "bf16",
 ) -> None:
@@ -111,7 +97,7 @@ def train_command(
     if recipe not in RECIPES:
         raise typer.BadParameter(f"'{recipe}' is no recipe; there are {', '.join(RECIPES)}.")
     torch.manual_seed(seed)
-    chosen = RECIPES[recipe](init, map_run)
+    chosen = RECIPES[recipe](data, init, map_run)
     chosen.networks.to(memory_format=torch.channels_last)
     if weights:
         state = load_run(weights)

@@ -59,7 +59,7 @@ def export_segmenter(folder: Path, run: Path, kind: str) -> None:
         ["logits"],
         {"image": {2: h, 3: w}},
     )
-    miou, per_class = evaluate(network.eval(), datasets.camvid("val"))
+    miou, per_class = evaluate(network.eval(), [picture.read() for picture in datasets.find("camvid:val")])
     training = _training(run, step) | {
         "data": "CamVid train, 367 frames",
         "val_miou": round(miou, 4),

@@ -473,6 +473,87 @@ def compare(
     print("wrote", target)
 
 
+@app.command()
+def train(
+    recipe: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RECIPE",
+            help="segmenter, judge, sqgan-map, sqgan-image, sqgan, layered, spic, or a TOML file of your own.",
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="What to change of the recipe.")
+    ] = None,
+    mixture: Annotated[
+        str | None,
+        typer.Option("--data", metavar="A=W,B=W", help="Data sets or folder:PATH, with weights; short for data=…"),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="DIR", help="The run's folder; runs/RECIPE if left out.")
+    ] = None,
+    max_minutes: Annotated[
+        float | None, typer.Option(metavar="M", min=0, help="Stop (and save) after so long, to go on another time.")
+    ] = None,
+    resume: Annotated[Path | None, typer.Option(metavar="DIR", help="Go on with the run in DIR.")] = None,
+    init: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Start from the weights of a model or run; short for init=…")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the configuration, and what time and memory a step takes.")
+    ] = False,
+) -> None:
+    """Train a model; needs pip install 'sempic[train]'.
+
+    Runs on the CPU or one GPU as it is, on several by torchrun --nproc-per-node N --no-python sempic train …
+
+    \b
+    Examples:
+      sempic train sqgan --data camvid:train=2,folder:my-pictures=1 --max-minutes 60
+      sempic train layered steps=2000 batch=16 adversarial_from=0.2 --init sqgan-camvid11
+      sempic train spic --dry-run
+      sempic train --resume runs/sqgan
+    """
+    given = list(settings or [])
+    given += [f"{key}={value}" for key, value in (("data", mixture), ("init", init)) if value is not None]
+    if resume is not None and (recipe is not None or given or output is not None or dry_run):
+        raise typer.BadParameter("A run goes on as it was started; give --resume only --max-minutes.")
+    if recipe is None and resume is None:
+        raise typer.BadParameter("Name a recipe, or a run to go on with by --resume.")
+
+    from sempic.training import config
+
+    if recipe is not None:
+        options = config.load(recipe, given)  # what is wrong with it is said before torch is loaded
+    run = _training("run")
+    if dry_run:
+        print(config.describe(options))
+        took = run.rehearse(recipe, given)
+        megabytes = took.memory / 1e6
+        print(f"# {took.parameters:,} parameters; a step takes {took.seconds:.2f} s and {megabytes:,.0f} MB of memory")
+        return
+    folder = resume or output or Path("runs") / options.recipe
+    if recipe is not None:
+        run.start(folder, recipe, given)
+    done = run.go_on(folder, max_minutes)
+    if not run.is_main():
+        return
+    if done:
+        print(f"{folder}: done; sempic export {folder} makes a model of it")
+    else:
+        print(f"{folder}: stopped by --max-minutes; sempic train --resume {folder} goes on")
+
+
+def _training(module: str) -> Any:
+    """The module of this name, which needs what the extra `train` brings."""
+    from importlib import import_module
+
+    try:
+        return import_module(f"sempic.training.{module}")
+    except ModuleNotFoundError as error:
+        raise InputError(f"Training needs {error.name}; install it with: pip install 'sempic[train]'.") from None
+
+
 data = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Look after data sets.")
 app.add_typer(data, name="data")
 

@@ -19,3 +19,7 @@ class ModelError(SempicError):
 
 class BudgetError(SempicError):
     """The asked size lies below the smallest stream that the codec can write."""
+
+
+class TrainingError(SempicError):
+    """A training run cannot go on."""

@@ -95,6 +95,9 @@ def restore(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
     missing = [k for k, _ in network.named_parameters() if k not in weights]
     if missing:
         raise ModelError(f"The model lacks {len(missing)} weights that training needs, such as {missing[0]}.")
+    other = [k for k, v in state.items() if k in weights and weights[k].numel() != v.numel()]
+    if other:
+        raise ModelError(f"The model's weights are of another size than what is trained, such as {other[0]}.")
     network.load_state_dict({k: weights[k].reshape(v.shape) if k in weights else v for k, v in state.items()})
 
 

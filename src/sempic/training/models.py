@@ -21,7 +21,7 @@ from sempic.coding import grid, latents, palette
 from sempic.coding import segmap as segmap_coder
 from sempic.coding.resample import shrink
 from sempic.taxonomy import CAMVID11
-from sempic.training import export
+from sempic.training import config, export
 from sempic.training.blocks import EXTRA
 from sempic.training.layered import CHANNELS, RATES, Layered, at_rate, bounded
 from sempic.training.loop import load_ema
@@ -34,6 +34,23 @@ from sempic.training.sqgan import CODE_WIDTH, ImageStream, MapStream
 CLASSES = len(CAMVID11)
 RATE_STEPS = codec.STEPS_BETWEEN * (RATES - 1) + 1
 """The rates at which the layered codec writes, between and at those that have gains of their own."""
+
+
+def network(options: config.Options) -> nn.Module:
+    """Return the network that a run of these options trains, with random weights."""
+    if isinstance(options, config.SegmentOptions):
+        return (Judge if options.kind == "judge" else Segmenter)(CLASSES, pretrained=False)
+    if isinstance(options, config.MapOptions):
+        return MapStream(CLASSES, options.widths)
+    assert isinstance(options, config.PictureOptions)
+    made = {"sqgan-image": ImageStream, "layered": Layered, "spic": Denoiser}[options.kind]
+    return made(CLASSES, options.widths)
+
+
+def trained(run: Path) -> tuple[Any, int]:
+    """Return a run's network with its averaged weights, and the step that they are from."""
+    made = network(config.of_run(run)).eval()
+    return made, load_ema(run, made)
 
 
 class _FullSize(nn.Module):

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import overload
 
 import numpy as np
-from accelerate import PartialState
 from numpy.typing import NDArray
 from PIL import Image
 from rich.progress import track
@@ -18,6 +17,7 @@ from sempic import datasets, runtime
 from sempic.datasets import Frame, Picture
 from sempic.segment import BUILT_IN, segment
 from sempic.taxonomy import CAMVID11
+from sempic.training.processes import processes
 from sempic.training.sampler import Pool, Source
 
 CACHE = Path("runs") / "maps"
@@ -57,7 +57,7 @@ class Pictures(Sequence[Source]):
 
     def _predict(self) -> None:
         """Predict the maps that are not in the cache: each process its share, then what no other has finished."""
-        state = PartialState()
+        state = processes()
         every = list(zip(self.pictures, self._maps, strict=True))
         for share in (every[state.process_index :: state.num_processes], every):
             absent = [(picture, path) for picture, path in share if not path.exists()]

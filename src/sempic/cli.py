@@ -29,6 +29,10 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 
 Force = Annotated[bool, typer.Option("--force", "-f", help="Replace an output file that exists.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
+ModelName = Annotated[
+    str | None,
+    typer.Option("--model", metavar="NAME", help="A model by its name, folder, https://… address or hf:org/name."),
+]
 Stream = Annotated[str, typer.Argument(metavar="IN.smp", help="The stream; - reads standard input.")]
 
 _CAMVID_VOID = 11  # how CamVid's own label pictures write void
@@ -140,6 +144,7 @@ def encode(
             "full, half or quarter.",
         ),
     ] = None,
+    model: ModelName = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -153,6 +158,7 @@ def encode(
       sempic encode street.jpg --codec layered --bpp 0.3 --layers 4 -o street-layered.smp
       sempic encode street.jpg --codec spic --bpp 0.09 -o street-spic.smp
       sempic encode street.jpg --codec hevc --quality 20 -o street-hevc.smp
+      sempic encode street.jpg --model my-model -o street-mine.smp
       cat street.jpg | sempic encode - > street.smp
     """
     if sum(given is not None for given in (quality, bpp, size)) > 1:
@@ -160,7 +166,7 @@ def encode(
     target = _output(source, output, ".smp", force)
     picture = _picture(source)
     settings: dict[str, Any] = {"keep": keep, "segmenter": segmenter and str(segmenter), "map": map}
-    settings |= {"perception": perception, "layers": layers}
+    settings |= {"perception": perception, "layers": layers, "model": model}
     settings["scale"] = int(scale) if scale and scale.isdecimal() else scale
     if segmap is not None:
         settings["segmap"] = _label_picture(segmap)
@@ -202,6 +208,7 @@ def decode(
     seed: Annotated[
         int | None, typer.Option(metavar="N", help="For spic: another number, another drawing of the same.")
     ] = None,
+    model: ModelName = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -215,6 +222,7 @@ def decode(
       sempic decode street.smp -o decoded.png --segmap-out classes.png
       sempic decode street.smp -o base.png --layers base
       sempic decode street-spic.smp --steps 1
+      sempic decode street-mine.smp --model my-model
     """
     if layers not in ("base", "all") and not layers.isdecimal():
         raise typer.BadParameter(f"The layers can be base, all or a number, not '{layers}'.")
@@ -233,6 +241,10 @@ def decode(
     count = None if layers == "all" else 0 if layers == "base" else int(layers)
     options: dict[str, Any] = {"steps": steps, "guidance": guidance, "seed": seed}
     given = {name: value for name, value in options.items() if value is not None}
+    if model is not None:
+        from sempic import runtime
+
+        runtime.model(model)  # which streams may name from now on
     start = time.perf_counter()
     with _passes() as progress:
         decoded = sempic.decode(data, count, progress=progress, **given)
@@ -542,6 +554,29 @@ def train(
         print(f"{folder}: done; sempic export {folder} makes a model of it")
     else:
         print(f"{folder}: stopped by --max-minutes; sempic train --resume {folder} goes on")
+
+
+@app.command()
+def export(
+    source: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a training run.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="DIR", help="The model's folder and so its name; RUN/model if left out."),
+    ] = None,
+) -> None:
+    """Make a model of a training run: its averaged weights as ONNX networks, coding tables and a card.
+
+    \b
+    Examples:
+      sempic export runs/sqgan --out my-model
+      sempic encode street.jpg --model my-model
+    """
+    done = _training("deliver").deliver(source, output or source / "model")
+    for name, share in done.differences.items():
+        print(f"{name}: differs from PyTorch by at most {share:.3%} of its largest value")
+    card, size = done.model.card, done.model.size / 1e6
+    told = ", ".join(f"{k} {v}" for k, v in card.training["metrics"].items() if not isinstance(v, dict))
+    print(f"{done.model.folder}: {card.kind}, {card.parameters:,} parameters, {size:.1f} MB; {told}")
 
 
 def _training(module: str) -> Any:

@@ -254,7 +254,7 @@ def _inputs(source: Source) -> tuple[Tensor, Tensor, NDArray[np.uint8]]:
     height, width = (side - side % 16 for side in source.predicted.shape)
     quarter = shrink(source.predicted[:height, :width], 4)
     one_hot = torch.from_numpy(np.equal(quarter, np.arange(CLASSES)[:, None, None])[None].astype(np.float32))
-    pixels = torch.from_numpy(source.frame.image[:height, :width]).permute(2, 0, 1)[None].float() / 255
+    pixels = torch.from_numpy(source.frame.image[:height, :width].copy()).permute(2, 0, 1)[None].float() / 255
     return pixels, one_hot, shrink(quarter, 4)
 
 

@@ -160,9 +160,7 @@ def _find(name: str) -> Model:
         _given[folder.resolve()] = None
         return _load(folder.resolve())
     known = ", ".join(sorted({folder.name for folder in _folders()})) or "none"
-    raise ModelError(
-        f"There is no model '{name}'; name a model's folder or address, or one that is installed: {known}."
-    )
+    raise ModelError(f"There is no model '{name}', nor a folder with a model of that name; installed are: {known}.")
 
 
 def model_by_fingerprint(kind: str, fingerprint: int) -> Model:

@@ -102,6 +102,16 @@ def test_a_step_of_each_recipe_changes_the_weights_and_reports(name):
         assert any(not torch.equal(adversaries[key], value) for key, value in made.adversaries.state_dict().items())
 
 
+def test_a_segmenter_learns_from_labelled_pictures_alone():
+    photo = Frame("photo", frames()[0].image, None)
+    mixed = [*pools(), Pool([Source(photo, np.zeros((72, 96), np.uint8))], 9.0)]
+    made = SegmentRecipe(mixed, SegmentOptions(kind="segmenter", batch=4, crop=64))
+    _, labels = made.batch(np.random.default_rng(0))
+    assert (labels != 255).any((1, 2)).all()
+    with pytest.raises(InputError, match="None of the pictures has labels"):
+        SegmentRecipe(mixed[1:], SegmentOptions(kind="segmenter"))
+
+
 def test_the_critic_is_never_trained():
     made = recipe("sqgan-image")
     critic = {key: value.clone() for key, value in made.critic.state_dict().items()}

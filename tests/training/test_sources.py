@@ -89,3 +89,19 @@ def test_weights_are_shares_of_what_is_drawn():
     counts = np.bincount(send[:, 0, 0].numpy(), minlength=len(CAMVID11))
     assert counts[1] + counts[2] == 400
     assert 270 < counts[1] < 330
+
+
+def test_cityscapes_is_drawn_from_as_it_is_handed_out(tmp_path, asked, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SEMPIC_DATA", str(tmp_path))
+    drawn, name = scene(0, 192, 96), "bonn_000001_000019"
+    picture = tmp_path / "cityscapes" / "leftImg8bit" / "train" / "bonn" / f"{name}_leftImg8bit.png"
+    labels = tmp_path / "cityscapes" / "gtFine" / "train" / "bonn" / f"{name}_gtFine_labelIds.png"
+    for path, pixels in ((picture, drawn.image), (labels, np.full((96, 192), 7, np.uint8))):
+        path.parent.mkdir(parents=True)
+        Image.fromarray(pixels).save(path)
+    images, send, labelled, _ = Sampler(sources.pools("cityscapes", 128), 32).draw(2, True, np.random.default_rng(0))
+    assert images.shape == (2, 3, 32, 32)
+    assert asked == [(64, 128, 3)]
+    assert (send == 4).all()
+    assert (labelled == CAMVID11.id_of("road")).all()

@@ -44,10 +44,12 @@ class SegmentRecipe(Recipe):
         self.weights = torch.tensor(1 / np.log(1.1 + counts / np.sum(counts)), dtype=torch.float32)
 
     def batch(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        pairs = []
-        for place in rng.choice(len(self.pools), self.batch_size, p=self.shares):
-            sources = self.pools[place].sources
+        pairs: list[tuple[np.ndarray, np.ndarray]] = []
+        while len(pairs) < self.batch_size:
+            sources = self.pools[rng.choice(len(self.pools), p=self.shares)].sources
             frame = sources[rng.integers(len(sources))].frame
+            if frame.segmap is None:  # nothing to learn from; `_counts` has seen that not all are like that
+                continue
             image, segmap = data.random_crop(frame, self.crop, (0.75, 1.6), rng)
             pairs.append((data.random_jitter(0.2, rng)(image), segmap))
         return data.to_tensors(pairs)

@@ -16,6 +16,7 @@ import psutil
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 from torch import nn
 
 from sempic import datasets, sheet
@@ -135,18 +136,18 @@ def _watched(options: Options, out: Path, main: bool) -> Iterator[Watch]:
     writer = _tensorboard(out) if options.tensorboard and main else None
     live = main and sys.stderr.isatty()
     columns = TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn()
-    more = TextColumn("{task.fields[losses]}")
-    with Progress(*columns, more, console=Console(stderr=True), disable=not live) as bar:
+    losses = TextColumn("{task.fields[losses]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"))
+    with Progress(*columns, losses, console=Console(stderr=True), expand=True, disable=not live) as bar:
         task = bar.add_task(options.recipe, total=options.steps, losses="")
 
         def watch(step: int, row: Row | None) -> None:
             bar.update(task, completed=step)
             if row is None or not main:
                 return
-            text = " ".join(f"{name} {value:g}" for name, value in row.items() if name not in ("step", "seconds"))
-            bar.update(task, losses=text)
+            said = {name: value for name, value in row.items() if name not in ("step", "seconds")}
+            bar.update(task, losses=" ".join(f"{name} {value:.3g}" for name, value in said.items()))
             if not live:
-                print(f"step {step} {text}", flush=True)
+                print(f"step {step}", *(f"{name} {value:g}" for name, value in said.items()), flush=True)
             for name, value in row.items() if writer else ():
                 writer.add_scalar(name, value, step)
 

@@ -7,11 +7,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 from stand_in import scene
+from typer.testing import CliRunner
 
+from sempic.cli import app
 from sempic.training import run
 
 COMMAND = [sys.executable, "-c", "from sempic.cli import main; main()"]
@@ -59,25 +62,29 @@ def test_two_processes_train_as_one_with_the_double_batch(folder):
     assert two[-1]["entropy"] < two[0]["entropy"] - 0.1  # so that they agree on something that was learnt
 
 
+def here(folder: Path, *arguments: str) -> Any:
+    """Run a command in this process, which has loaded torch already."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        return CliRunner().invoke(app, arguments)
+
+
 def test_a_run_stops_and_goes_on_and_is_never_replaced(folder):
     arguments = ("train", "sqgan-map", *TINY, "steps=3", "widths=[16,16,16]", "--out", "again")
-    stopped = sempic(folder, *arguments, "--max-minutes", "0.00001")
-    assert stopped.returncode == 0, stopped.stderr
-    assert "sempic train --resume again goes on" in stopped.stdout
-    assert "--resume again" in complaint(sempic(folder, *arguments))
-    assert "as it was started" in complaint(sempic(folder, "train", "--resume", "again", "steps=4"))
-    done = sempic(folder, "train", "--resume", "again")
-    assert "again: done" in done.stdout, done.stderr
+    stopped = here(folder, *arguments, "--max-minutes", "0.00001")
+    assert "sempic train --resume again goes on" in stopped.output
+    assert "--resume again" in str(here(folder, *arguments).exception)
+    assert "as it was started" in here(folder, "train", "--resume", "again", "steps=4").output
+    assert "again: done" in here(folder, "train", "--resume", "again").output
     assert [row["step"] for row in log(folder / "again")] == [1, 2, 3]
     assert {"waiting", "steps_per_second", "entropy", "codes"} <= log(folder / "again")[-1].keys()
     assert Image.open(folder / "again" / "step-000003.png").width > 100
 
 
 def test_a_rehearsal_prints_everything_and_writes_nothing(folder):
-    done = sempic(folder, "train", "sqgan-map", *TINY, "widths=[16,16,16]", "--dry-run")
-    assert done.returncode == 0, done.stderr
-    assert "widths = [16, 16, 16]" in done.stdout
-    assert "parameters; a step takes" in done.stdout
+    done = here(folder, "train", "sqgan-map", *TINY, "widths=[16,16,16]", "--dry-run")
+    assert "widths = [16, 16, 16]" in done.output
+    assert "parameters; a step takes" in done.output
     assert not (folder / "runs" / "sqgan-map").exists()
 
 
@@ -102,8 +109,7 @@ def test_mistakes_are_said_before_torch_is_loaded(folder):
     assert "no recipe" in complaint(sempic(folder, "train", "nonsense"))
     assert "Name a recipe" in complaint(sempic(folder, "train"))
     for _ in range(2):  # what never began may be begun again
-        done = sempic(folder, "train", "spic", "data=folder:absent")
-        assert "no pictures in 'folder:absent'" in complaint(done)
+        assert "no pictures in 'folder:absent'" in str(here(folder, "train", "spic", "data=folder:absent").exception)
 
 
 def test_without_pytorch_a_sentence_says_how_to_get_it(folder):

@@ -306,3 +306,14 @@ def test_demo_writes_its_sheet(folder):
     text = done.stdout.decode()
     assert "sqgan" in text
     assert "hevc" in text
+
+
+def test_a_data_set_is_looked_at(folder):
+    found = report(run(folder, "data", "check", ".", "--json"))
+    assert (found["kind"], found["missing"], found["parts"][0]["pictures"]) == ("folder", [], 1)
+    assert b"160" in run(folder, "data", "check", ".").stdout
+    assert "no folder" in complaint(run(folder, "data", "check", "absent"))
+    (folder / "cityscapes" / "leftImg8bit").mkdir(parents=True)
+    done = run(folder, "data", "check", "cityscapes/")
+    assert done.returncode == 1
+    assert b"gtFine_trainvaltest.zip" in done.stdout

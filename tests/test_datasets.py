@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sempic import datasets
+from sempic import datasets, inventory
 from sempic.errors import InputError
 from sempic.taxonomy import CAMVID11, VOID
 
@@ -79,3 +79,73 @@ def test_what_cannot_be_read_is_an_error_that_names_it(tmp_path, picture):
         text.read()
     with pytest.raises(InputError, match="no pictures"):
         datasets.find(str(tmp_path / "nowhere"))
+
+
+def test_labels_may_lie_beside_their_pictures(tmp_path, picture):
+    write(tmp_path / "a.png", picture)
+    write(tmp_path / "a.label.png", np.full((24, 32), 5, np.uint8))
+    write(tmp_path / "b.png", picture)
+    (tmp_path / ".hidden").write_text("")
+    a, b = (found.read() for found in datasets.find(f"folder:{tmp_path}"))
+    assert (a.name, b.name) == ("a.png", "b.png")
+    assert (a.segmap == 5).all()
+    assert b.segmap is None
+
+
+def test_a_mixture_names_data_and_weights():
+    assert datasets.mixture("camvid:train=3, photos=0.5") == [("camvid:train", 3), ("photos", 0.5)]
+    assert datasets.mixture("cityscapes,folder:my/pictures") == [("cityscapes:train", 1), ("folder:my/pictures", 1)]
+    for wrong in ("camvid=0", "camvid=-1", "camvid=many", "", "photos,", "=3", "photos=inf"):
+        with pytest.raises(InputError, match="NAME=WEIGHT"):
+            datasets.mixture(wrong)
+
+
+# -- what is there ----------------------------------------------------------------------------------------------------
+
+
+def test_a_complete_folder_lacks_nothing(tmp_path, picture):
+    write(tmp_path / "a.png", picture)
+    write(tmp_path / "b.png", picture[:20])
+    write(tmp_path / "b.label.png", np.zeros((20, 32), np.uint8))
+    found = inventory.check(str(tmp_path))
+    assert (found.kind, found.missing, found.how) == ("folder", (), "")
+    (part,) = found.parts
+    assert (part.pictures, part.labelled, part.smallest, part.largest) == (2, 1, (32, 20), (32, 24))
+
+
+def test_what_a_folder_lacks_is_said(tmp_path, picture):
+    write(tmp_path / "a.png", picture)
+    write(tmp_path / "a.label.png", np.zeros((5, 5), np.uint8))
+    (tmp_path / "b.png").write_text("no picture")
+    found = inventory.check(f"folder:{tmp_path}")
+    assert found.parts[0].unreadable == ("a.png", "b.png")
+    assert "cannot be used: a.png, b.png" in found.missing[0]
+    assert str(tmp_path) in found.how
+    with pytest.raises(InputError, match="no folder"):
+        inventory.check(str(tmp_path / "nowhere"))
+
+
+def test_known_data_sets_are_counted_by_split(tmp_path, picture, monkeypatch):
+    monkeypatch.setenv("SEMPIC_DATA", str(tmp_path))
+    monkeypatch.setitem(inventory.EXPECTED, "camvid", {"train": 1, "val": 2})
+    write(tmp_path / "camvid" / "train" / "image" / "one.png", picture)
+    write(tmp_path / "camvid" / "train" / "label" / "one.png", np.zeros((24, 32), np.uint8))
+    assert inventory.check("camvid:train").missing == ()
+    found = inventory.check("camvid")
+    assert [part.pictures for part in found.parts] == [1, 0]
+    assert found.missing == ("val has no pictures.",)
+    assert "SegNet" in found.how
+    write(tmp_path / "camvid" / "val" / "image" / "one.png", picture)
+    assert inventory.check(str(tmp_path / "camvid")).missing == (
+        "val has 1 of 2 pictures.",
+        "val has no labels for 1 of 1 pictures.",
+    )
+
+
+def test_cityscapes_without_its_labels_says_which_archive_holds_them(tmp_path, picture):
+    write(tmp_path / "leftImg8bit" / "val" / "bonn" / "bonn_0_leftImg8bit.png", picture)
+    found = inventory.check(str(tmp_path))
+    assert found.kind == "cityscapes"
+    assert "val has 1 of 500 pictures." in found.missing
+    assert "val has no labels for 1 of 1 pictures." in found.missing
+    assert "gtFine_trainvaltest.zip" in found.how

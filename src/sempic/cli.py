@@ -64,6 +64,10 @@ Scale = Annotated[
         "full, half or quarter.",
     ),
 ]
+ModelName = Annotated[
+    str | None,
+    typer.Option("--model", metavar="NAME", help="A model by its name, folder, https://… address or hf:org/name."),
+]
 Workers = Annotated[int | None, typer.Option(metavar="N", min=1, help="Processes; one a core if left out.")]
 Ray = Annotated[str | None, typer.Option(metavar="ADDRESS|local", help="Run on a Ray cluster instead.")]
 Stream = Annotated[str, typer.Argument(metavar="IN.smp", help="The stream; - reads standard input.")]
@@ -146,6 +150,7 @@ def encode(
     perception: Perception = None,
     layers: Layers = None,
     scale: Scale = None,
+    model: ModelName = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -159,12 +164,15 @@ def encode(
       sempic encode street.jpg --codec layered --bpp 0.3 --layers 4 -o street-layered.smp
       sempic encode street.jpg --codec spic --bpp 0.09 -o street-spic.smp
       sempic encode street.jpg --codec hevc --quality 20 -o street-hevc.smp
+      sempic encode street.jpg --model my-model -o street-mine.smp
       cat street.jpg | sempic encode - > street.smp
     """
     _one_size(quality, bpp, size)
     target = _output(source, output, ".smp", force)
     picture = _picture(source)
-    settings = _settings(keep=keep, segmenter=segmenter, map=map, perception=perception, layers=layers, scale=scale)
+    settings = _settings(
+        keep=keep, segmenter=segmenter, map=map, perception=perception, layers=layers, scale=scale, model=model
+    )
     if segmap is not None:
         settings["segmap"] = _label_picture(segmap)
 
@@ -204,6 +212,7 @@ def decode(
     seed: Annotated[
         int | None, typer.Option(metavar="N", help="For spic: another number, another drawing of the same.")
     ] = None,
+    model: ModelName = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -217,6 +226,7 @@ def decode(
       sempic decode street.smp -o decoded.png --segmap-out classes.png
       sempic decode street.smp -o base.png --layers base
       sempic decode street-spic.smp --steps 1
+      sempic decode street-mine.smp --model my-model
     """
     if layers not in ("base", "all") and not layers.isdecimal():
         raise typer.BadParameter(f"The layers can be base, all or a number, not '{layers}'.")
@@ -235,6 +245,10 @@ def decode(
     count = None if layers == "all" else 0 if layers == "base" else int(layers)
     options: dict[str, Any] = {"steps": steps, "guidance": guidance, "seed": seed}
     given = {name: value for name, value in options.items() if value is not None}
+    if model is not None:
+        from sempic import runtime
+
+        runtime.model(model)  # which streams may name from now on
     start = time.perf_counter()
     with _passes() as progress:
         decoded = sempic.decode(data, count, progress=progress, **given)
@@ -367,6 +381,7 @@ def batch_encode(
     perception: Perception = None,
     layers: Layers = None,
     scale: Scale = None,
+    model: ModelName = None,
     workers: Workers = None,
     ray: Ray = None,
     force: Anew = False,
@@ -577,6 +592,150 @@ def studio(
     from sempic.studio import page
 
     page.serve(host, port, browser)
+
+
+@app.command()
+def train(
+    recipe: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RECIPE",
+            help="segmenter, judge, sqgan-map, sqgan-image, sqgan, layered, spic, or a TOML file of your own.",
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="What to change of the recipe.")
+    ] = None,
+    mixture: Annotated[
+        str | None,
+        typer.Option("--data", metavar="A=W,B=W", help="Data sets or folder:PATH, with weights; short for data=…"),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="DIR", help="The run's folder; runs/RECIPE if left out.")
+    ] = None,
+    max_minutes: Annotated[
+        float | None, typer.Option(metavar="M", min=0, help="Stop (and save) after so long, to go on another time.")
+    ] = None,
+    resume: Annotated[Path | None, typer.Option(metavar="DIR", help="Go on with the run in DIR.")] = None,
+    init: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Start from the weights of a model or run; short for init=…")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the configuration, and what time and memory a step takes.")
+    ] = False,
+) -> None:
+    """Train a model; needs pip install 'sempic[train]'.
+
+    Runs on the CPU or one GPU as it is, on several by torchrun --nproc-per-node N --no-python sempic train …
+
+    \b
+    Examples:
+      sempic train sqgan --data camvid:train=2,folder:my-pictures=1 --max-minutes 60
+      sempic train layered steps=2000 batch=16 adversarial_from=0.2 --init sqgan-camvid11
+      sempic train spic --dry-run
+      sempic train --resume runs/sqgan
+    """
+    given = list(settings or [])
+    given += [f"{key}={value}" for key, value in (("data", mixture), ("init", init)) if value is not None]
+    if resume is not None and (recipe is not None or given or output is not None or dry_run):
+        raise typer.BadParameter("A run goes on as it was started; give --resume only --max-minutes.")
+    if recipe is None and resume is None:
+        raise typer.BadParameter("Name a recipe, or a run to go on with by --resume.")
+
+    from sempic.training import config
+
+    if recipe is not None:
+        options = config.load(recipe, given)  # what is wrong with it is said before torch is loaded
+    run = _training("run")
+    if dry_run:
+        print(config.describe(options))
+        took = run.rehearse(recipe, given)
+        megabytes = took.memory / 1e6
+        print(f"# {took.parameters:,} parameters; a step takes {took.seconds:.2f} s and {megabytes:,.0f} MB of memory")
+        return
+    folder = resume or output or Path("runs") / options.recipe
+    if recipe is not None:
+        run.start(folder, recipe, given)
+    done = run.go_on(folder, max_minutes)
+    if not run.is_main():
+        return
+    if done:
+        print(f"{folder}: done; sempic export {folder} makes a model of it")
+    else:
+        print(f"{folder}: stopped by --max-minutes; sempic train --resume {folder} goes on")
+
+
+@app.command()
+def export(
+    source: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a training run.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="DIR", help="The model's folder and so its name; RUN/model if left out."),
+    ] = None,
+) -> None:
+    """Make a model of a training run: its averaged weights as ONNX networks, coding tables and a card.
+
+    \b
+    Examples:
+      sempic export runs/sqgan --out my-model
+      sempic encode street.jpg --model my-model
+    """
+    done = _training("deliver").deliver(source, output or source / "model")
+    for name, share in done.differences.items():
+        print(f"{name}: differs from PyTorch by at most {share:.3%} of its largest value")
+    card, size = done.model.card, done.model.size / 1e6
+    told = ", ".join(f"{k} {v}" for k, v in card.training["metrics"].items() if not isinstance(v, dict))
+    print(f"{done.model.folder}: {card.kind}, {card.parameters:,} parameters, {size:.1f} MB; {told}")
+
+
+def _training(module: str) -> Any:
+    """The module of this name, which needs what the extra `train` brings."""
+    from importlib import import_module
+
+    try:
+        return import_module(f"sempic.training.{module}")
+    except ModuleNotFoundError as error:
+        raise InputError(f"Training needs {error.name}; install it with: pip install 'sempic[train]'.") from None
+
+
+data = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Look after data sets.")
+app.add_typer(data, name="data")
+
+
+@data.command()
+def check(
+    what: Annotated[str, typer.Argument(metavar="NAME|PATH", help="camvid, cityscapes, photos, or a folder.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say what of a data set is there, what is missing and how to get it; ends with 1 if anything is missing.
+
+    \b
+    Examples:
+      sempic data check camvid
+      sempic data check my-pictures --json
+    """
+    from dataclasses import asdict
+
+    from sempic import inventory
+
+    found = inventory.check(what)
+    if as_json:
+        print(json.dumps(asdict(found) | {"root": str(found.root)}))
+    else:
+        rows = [
+            (
+                part.name,
+                str(part.pictures),
+                str(part.labelled),
+                " to ".join(f"{w} × {h}" for w, h in dict.fromkeys(filter(None, (part.smallest, part.largest)))),
+            )
+            for part in found.parts
+        ]
+        _table(f"{found.kind} in {found.root}", ("part", "pictures", "labelled", "size"), rows)
+        for sentence in (*found.missing, *filter(None, [found.how])):
+            print(sentence)
+    if found.missing:
+        raise typer.Exit(1)
 
 
 # -- options ----------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The pictures that codecs are trained on and measured with: CamVid and Cityscapes with labels, folders without."""
+"""The pictures that codecs are trained on and measured with: CamVid, Cityscapes, photographs and your own."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ CITYSCAPES = {
     32: "bicyclist", 33: "bicyclist",
 }  # fmt: skip
 """Which class stands for each of Cityscapes' label ids; all others are void."""
+
+LABEL = ".label.png"
+"""How the name of a label picture ends that lies beside its picture: `a.jpg`, `a.label.png`."""
 
 
 @dataclass(frozen=True)
@@ -55,32 +58,67 @@ class Picture:
 
 
 def find(data: str) -> list[Picture]:
-    """Return the pictures of `camvid:SPLIT`, `cityscapes:SPLIT` or a folder, in the order of their names.
+    """Return the pictures of `camvid:SPLIT`, `cityscapes:SPLIT`, `photos` or a folder, in the order of their names.
 
-    A folder holds pictures, or `image/` and `label/` as a split of CamVid does; then labels are class ids of the CamVid
-    taxonomy. Raises `InputError` where there are no pictures.
+    A folder, as PATH or `folder:PATH`, holds pictures. Labels are class ids of the CamVid taxonomy, and lie beside them
+    as `NAME.label.png`, or pictures and labels are in `image/` and `label/`, as in a split of CamVid. Raises
+    `InputError` where there are no pictures.
     """
-    kind, _, split = data.partition(":")
-    if kind == "camvid" and split:
-        pictures = _with_labels(data_root() / "camvid" / split)
-    elif kind == "cityscapes" and split:
-        pictures = _cityscapes(data_root() / "cityscapes", split)
-    elif (Path(data) / "image").is_dir():
-        pictures = _with_labels(Path(data))
+    kind, _, rest = data.partition(":")
+    if kind == "camvid" and rest:
+        pictures = _with_labels(data_root() / "camvid" / rest)
+    elif kind == "cityscapes" and rest:
+        pictures = cityscapes(data_root() / "cityscapes", rest)
+    elif data == "photos":
+        pictures = _folder(data_root() / "photos")
     else:
-        pictures = [Picture(path.name, path) for path in sorted(Path(data).glob("*")) if path.is_file()]
+        pictures = _folder(Path(rest if kind == "folder" else data).expanduser())
     if not pictures:
-        raise InputError(f"There are no pictures in '{data}'; say camvid:test, cityscapes:val or a folder of pictures.")
+        raise InputError(
+            f"There are no pictures in '{data}'; say camvid:test, cityscapes:val, photos or a folder of pictures."
+        )
     return pictures
 
 
+def mixture(data: str) -> list[tuple[str, float]]:
+    """Return the names and weights in `camvid:train=3,photos=1`; a weight that is left out is 1.
+
+    `camvid` and `cityscapes` without a split mean `train`. Raises `InputError` for weights that are no numbers above 0.
+    """
+    found = []
+    for part in data.split(","):
+        name, given, weight = part.strip().rpartition("=")
+        name = name if given else weight
+        try:
+            share = float(weight) if given else 1.0
+        except ValueError:
+            share = 0.0
+        if not (0 < share < float("inf") and name):
+            raise InputError(f"'{part}' is no part of a mixture; say NAME=WEIGHT with a weight above 0.")
+        found.append((f"{name}:train" if name in ("camvid", "cityscapes") else name, share))
+    return found
+
+
+def _folder(folder: Path) -> list[Picture]:
+    if (folder / "image").is_dir():
+        return _with_labels(folder)
+    paths = [path for path in sorted(folder.glob("*")) if path.is_file() and not path.name.startswith(".")]
+    labels = {path.name.removesuffix(LABEL): path for path in paths if path.name.endswith(LABEL)}
+    pictures = [path for path in paths if not path.name.endswith(LABEL)]
+    return [Picture(path.name, path, labels.get(path.stem), _camvid_ids()) for path in pictures]
+
+
+def _camvid_ids() -> tuple[int, ...]:
+    """What the numbers in a label picture of CamVid mean: everything beyond the classes is void."""
+    return (*range(len(CAMVID11)), *[VOID] * (256 - len(CAMVID11)))
+
+
 def _with_labels(folder: Path) -> list[Picture]:
-    ids = (*range(len(CAMVID11)), *[VOID] * (256 - len(CAMVID11)))
     labels = {path.stem: path for path in folder.glob("label/*.png")}
-    return [Picture(path.stem, path, labels.get(path.stem), ids) for path in sorted(folder.glob("image/*"))]
+    return [Picture(path.stem, path, labels.get(path.stem), _camvid_ids()) for path in sorted(folder.glob("image/*"))]
 
 
-def _cityscapes(root: Path, split: str) -> list[Picture]:
+def cityscapes(root: Path, split: str) -> list[Picture]:
     """Find Cityscapes as it is handed out: leftImg8bit/SPLIT/CITY/… and gtFine/SPLIT/CITY/…_labelIds.png."""
     ids = [VOID] * 256
     for number, name in CITYSCAPES.items():
@@ -99,14 +137,3 @@ def data_root() -> Path:
     if not root.is_dir():
         raise InputError(f"No training data at {root}; set SEMPIC_DATA to the folder that holds camvid/ and photos/.")
     return root
-
-
-def camvid(split: str, root: Path | None = None) -> list[Frame]:
-    """Load a split of CamVid (`train`, `val` or `test`)."""
-    folder = (root or data_root()) / "camvid" / split
-    return [picture.read() for picture in _with_labels(folder)]
-
-
-def photos(root: Path | None = None) -> list[Frame]:
-    """Load the unlabelled photographs."""
-    return [Picture(p.stem, p).read() for p in sorted(((root or data_root()) / "photos").glob("*.webp"))]

@@ -21,6 +21,10 @@ class BudgetError(SempicError):
     """The asked size lies below the smallest stream that the codec can write."""
 
 
+class TrainingError(SempicError):
+    """A training run cannot go on."""
+
+
 def sentence(error: Exception) -> str | None:
     """Return what to tell a user about an error; None where it is a mistake of our own."""
     if isinstance(error, SempicError):

@@ -2,6 +2,7 @@
 
 A model is a folder: `card.json`, one ONNX file a network, and `tables.npz` with its codebooks and coding tables. The
 ones that ship lie in `sempic/models`; those in the folders that SEMPIC_MODELS names (separated as in PATH) come first.
+Before all of these comes what was asked for by its folder or address in the same process.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from sempic.errors import InputError, ModelError
 
 SHIPPED = Path(__file__).parent / "models"
 TABLES = "tables.npz"
+_given: dict[Path, None] = {}
+"""The folders of models that were asked for by folder or address, in that order."""
 THREADS = "SEMPIC_THREADS"
 """The environment variable that says how many threads a network may use."""
 
@@ -134,26 +137,41 @@ def _threads() -> int:
     return int(wanted)
 
 
-def model(name: str) -> Model:
-    """Return a model by name or folder; raise `ModelError` that lists the known ones."""
+def model(name: str, kind: str = "") -> Model:
+    """Return a model by name, folder, https address or `hf:org/name`; raise `ModelError` that lists the known names,
+    or if the model is not of the `kind` that was asked for.
+
+    One that is not installed is known from then on to all streams that this process reads.
+    """
+    found = _find(name)
+    if kind and found.card.kind != kind:
+        raise ModelError(f"The model '{name}' is of kind {found.card.kind}; a {kind} is needed.")
+    return found
+
+
+def _find(name: str) -> Model:
     for folder in _folders():
         if folder.name == name:
             return _load(folder)
-    if (Path(name) / "card.json").is_file():
-        return _load(Path(name))
+    from sempic import fetch
+
+    folder = fetch.fetch(name) if fetch.is_address(name) else Path(name)
+    if (folder / "card.json").is_file():
+        _given[folder.resolve()] = None
+        return _load(folder.resolve())
     known = ", ".join(sorted({folder.name for folder in _folders()})) or "none"
-    raise ModelError(f"There is no model '{name}'; installed are: {known}.")
+    raise ModelError(f"There is no model '{name}', nor a folder with a model of that name; installed are: {known}.")
 
 
 def model_by_fingerprint(kind: str, fingerprint: int) -> Model:
     """Return the model of a kind that a stream names; raise `ModelError` when it is not installed."""
-    for folder in _folders(hidden=True):
+    for folder in (*_given, *_folders(hidden=True)):
         candidate = _load(folder)
         if candidate.card.kind == kind and candidate.card.fingerprint == fingerprint:
             return candidate
     raise ModelError(
         f"The stream needs a {kind} model with the fingerprint {fingerprint:04x}, which is not installed; "
-        "get the release or the model folder (SEMPIC_MODELS) that it was made with."
+        "name the model that it was made with (--model), or get the release that had it."
     )
 
 

@@ -14,7 +14,7 @@ from sempic.errors import InputError
 from sempic.taxonomy import CAMVID11
 from sempic.training import data
 from sempic.training.recipe_sqgan import random_fractions
-from sempic.training.sampler import Sampler, Source
+from sempic.training.sampler import Pool, Sampler, Source
 
 
 def frame(seed: int = 0, width: int = 96, height: int = 72) -> Frame:
@@ -37,8 +37,8 @@ def test_camvid_and_photos_load_from_a_folder(tmp_path, monkeypatch):
     Image.fromarray(label).save(camvid / "label" / "b.png")
     Image.fromarray(picture.image).save(tmp_path / "photos" / "p.webp", lossless=True)
     monkeypatch.setenv("SEMPIC_DATA", str(tmp_path))
-    (street,), (photo,) = datasets.camvid("train"), datasets.photos()
-    assert (street.name, photo.name) == ("b", "p")
+    (street,), (photo,) = ([p.read() for p in datasets.find(name)] for name in ("camvid:train", "photos"))
+    assert (street.name, photo.name) == ("b", "p.webp")
     assert np.array_equal(street.image, picture.image)
     assert np.array_equal(photo.image, picture.image)
     assert photo.segmap is None
@@ -93,7 +93,8 @@ def sampler(share: float, pedestrians: bool = True, crop: int = 64) -> Sampler:
         street.image[10:30, 10:20] = 250
     photo = flat(120, None)
     predicted = np.full((64, 64), 4, np.uint8), np.full((64, 64), 5, np.uint8)
-    return Sampler([Source(street, predicted[0])], [Source(photo, predicted[1])], crop, share)
+    pools = Pool([Source(street, predicted[0])], share), Pool([Source(photo, predicted[1])], 1 - share)
+    return Sampler(pools, crop)
 
 
 def test_street_scenes_have_labels_and_photos_their_prediction():
@@ -121,7 +122,7 @@ def test_palettes_have_the_colours_of_the_whole_picture():
     images, _, _, palettes = sampler(0.0).draw(3, True, np.random.default_rng(0))
     assert palettes.shape == (3, 11, 3)
     assert (palettes[:, 5] - images.mean((2, 3))).abs().max() < 0.04
-    assert (palettes[:, :5] - 0.5).abs().max() < 0.1  # classes that are not there are a middle grey
+    assert (palettes[:, :5] - 0.5).abs().max() < 0.2  # classes that are not there are a middle grey, jittered
 
 
 def test_the_same_generator_draws_the_same_batch():

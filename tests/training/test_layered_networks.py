@@ -13,6 +13,7 @@ from sempic.codecs import layered as codec
 from sempic.codecs.layered import LIMIT
 from sempic.training import recipe_layered
 from sempic.training.blocks import EXTRA, draw_layout, shrink
+from sempic.training.config import LayeredOptions
 from sempic.training.layered import (
     CHANNELS,
     RATES,
@@ -24,7 +25,7 @@ from sempic.training.layered import (
     read_off,
     strength_of,
 )
-from sempic.training.recipe_layered import BITS, LayeredRecipe, random_rates
+from sempic.training.recipe_layered import LayeredRecipe, random_rates
 
 
 @pytest.fixture(scope="module")
@@ -152,9 +153,10 @@ def test_rates_reach_from_nothing_to_the_highest():
 
 
 def test_prices_rise_for_rates_that_spend_too_much():
-    made = SimpleNamespace(adversaries=SimpleNamespace(log_prices=torch.full((RATES,), -7.0)))
+    options = LayeredOptions()
+    made = SimpleNamespace(adversaries=SimpleNamespace(log_prices=torch.full((RATES,), -7.0)), options=options)
     rate = torch.arange(RATES).float()
-    spent = torch.tensor(BITS) * torch.tensor([2.0, 1.0, 0.5, 1.5])
+    spent = torch.tensor(options.bits) * torch.tensor([2.0, 1.0, 0.5, 1.5])
     LayeredRecipe._reprice(made, spent, rate, interpolation(rate), Accelerator(cpu=True))
     change = made.adversaries.log_prices + 7
     assert change[0] > change[3] > 0

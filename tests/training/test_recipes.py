@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
-import subprocess
-import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +15,16 @@ from stand_in import scene
 from torch import nn
 
 from sempic.datasets import Frame
-from sempic.errors import InputError
+from sempic.errors import InputError, TrainingError
 from sempic.taxonomy import CAMVID11
-from sempic.training import recipe_segment
-from sempic.training.loop import Options, Recipe, learning_rate, load_ema, train
+from sempic.training import recipe_segment, showing
+from sempic.training.config import ImageOptions, LayeredOptions, MapOptions, Options, SegmentOptions, SpicOptions
+from sempic.training.loop import Recipe, learning_rate, load_ema, train
 from sempic.training.recipe_layered import LayeredRecipe
 from sempic.training.recipe_segment import SegmentRecipe, evaluate, predict
 from sempic.training.recipe_spic import SpicRecipe
 from sempic.training.recipe_sqgan import ImageRecipe, MapRecipe
-from sempic.training.sampler import Sampler, Source
+from sempic.training.sampler import Pool, Sampler, Source
 from sempic.training.segmenters import Judge, Segmenter
 from sempic.training.sqgan import MapStream
 
@@ -45,11 +46,15 @@ def frames(width: int = 96, height: int = 72) -> list[Frame]:
     return [Frame(f"scene-{i}", s.image, s.segmap) for i, s in enumerate(drawn)]
 
 
+def pools() -> list[Pool]:
+    return [Pool([Source(frame, frame.segmap) for frame in frames()], 1.0)]
+
+
 def sampler(crop: int = 128) -> Sampler:
     labelled, photo = frames(192, 144)
     photo = Frame("photo", photo.image, None)
     predicted = np.where(labelled.segmap == 255, 3, labelled.segmap).astype(np.uint8)
-    return Sampler([Source(labelled, predicted)], [Source(photo, predicted)], crop, 0.65)
+    return Sampler([Pool([Source(labelled, predicted)], 0.65), Pool([Source(photo, predicted)], 0.35)], crop)
 
 
 def segmenter() -> Segmenter:
@@ -59,15 +64,16 @@ def segmenter() -> Segmenter:
 def recipe(name: str) -> Recipe:
     torch.manual_seed(0)
     if name in ("segmenter", "judge"):
-        return SegmentRecipe(frames(), judge=name == "judge", batch_size=2, crop=64)
+        return SegmentRecipe(pools(), SegmentOptions(kind=name, batch=2, crop=64))
     if name == "sqgan-map":
-        return MapRecipe(sampler(), batch_size=2)
+        return MapRecipe(sampler(), MapOptions(batch=2))
     if name == "layered":
-        return LayeredRecipe(sampler(), segmenter(), batch_size=2)
+        return LayeredRecipe(sampler(), segmenter(), LayeredOptions(batch=2))
     if name == "spic":
-        return SpicRecipe(sampler(), segmenter(), batch_size=2)
-    map_stream = MapStream(len(CAMVID11)) if name == "sqgan-predicted" else None
-    return ImageRecipe(sampler(), segmenter(), name == "sqgan-predicted", map_stream, batch_size=1)
+        return SpicRecipe(sampler(), segmenter(), SpicOptions(batch=2))
+    predicted = name == "sqgan-predicted"
+    options = ImageOptions(batch=1, predicted=predicted, adversarial_from=0.0)
+    return ImageRecipe(sampler(), segmenter(), options, MapStream(len(CAMVID11)) if predicted else None)
 
 
 @pytest.mark.parametrize(
@@ -96,6 +102,16 @@ def test_a_step_of_each_recipe_changes_the_weights_and_reports(name):
         assert any(not torch.equal(adversaries[key], value) for key, value in made.adversaries.state_dict().items())
 
 
+def test_a_segmenter_learns_from_labelled_pictures_alone():
+    photo = Frame("photo", frames()[0].image, None)
+    mixed = [*pools(), Pool([Source(photo, np.zeros((72, 96), np.uint8))], 9.0)]
+    made = SegmentRecipe(mixed, SegmentOptions(kind="segmenter", batch=4, crop=64))
+    _, labels = made.batch(np.random.default_rng(0))
+    assert (labels != 255).any((1, 2)).all()
+    with pytest.raises(InputError, match="None of the pictures has labels"):
+        SegmentRecipe(mixed[1:], SegmentOptions(kind="segmenter"))
+
+
 def test_the_critic_is_never_trained():
     made = recipe("sqgan-image")
     critic = {key: value.clone() for key, value in made.critic.state_dict().items()}
@@ -105,7 +121,7 @@ def test_the_critic_is_never_trained():
 
 def test_the_discriminator_waits_for_its_turn():
     made = recipe("sqgan-image")
-    made.adversarial_from = 0.4
+    made.weights = replace(made.weights, adversarial_from=0.4)
     before = {key: value.clone() for key, value in made.adversaries.state_dict().items()}
     scalars = made.step(made.batch(np.random.default_rng(0)), 0.3, Accelerator(mixed_precision="no", cpu=True))
     assert "fooling" not in scalars
@@ -115,7 +131,7 @@ def test_the_discriminator_waits_for_its_turn():
 def test_a_sampler_without_rare_things_or_photos_works():
     frame = Frame("plain", np.full((64, 64, 3), 90, np.uint8), np.full((64, 64), 3, np.uint8))
     for photos in ([], [Source(Frame("photo", frame.image, None), frame.segmap)]):
-        plain = Sampler([Source(frame, frame.segmap)], photos, 32, 0.5)
+        plain = Sampler([Pool([Source(frame, frame.segmap)], 1), *[Pool([photo], 1) for photo in photos]], 32)
         images, _, labels, _ = plain.draw(8, False, np.random.default_rng(0))
         assert images.shape == (8, 3, 32, 32)
         assert (labels == 3).all()
@@ -144,11 +160,10 @@ class Tiny(Recipe):
         self.rates.append(self.optimisers[0].param_groups[0]["lr"])
         out = self.networks(batch[0]).mean().reshape(1)
         loss = (self.adversaries(out) - 1).square().mean() + out.square().mean()
-        for optimiser in self.optimisers:
-            optimiser.zero_grad()
         accelerator.backward(loss)
         for optimiser in self.optimisers:
             optimiser.step()
+            optimiser.zero_grad()
         return {"loss": loss.detach(), "one": torch.tensor(1.0)}
 
 
@@ -169,7 +184,7 @@ def run(made: Recipe, out: Path, steps: int, stop_after: int | None = None, **op
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sempic.training.loop.time.monotonic", lambda: clock[0])
         minutes = None if stop_after is None else 1.0
-        return train(made, out, Options(steps, minutes, precision="no", **options), say=lambda line: None)
+        return train(made, out, Options(steps=steps, precision="fp32", **options), minutes)
 
 
 def equal(one: object, other: object) -> bool:
@@ -197,6 +212,88 @@ def test_a_run_that_was_stopped_goes_on_exactly(tmp_path, name):
     one, other = (torch.load(folder / "state.pt", weights_only=True) for folder in (whole, halves))
     for part in ("step", "networks", "ema", "adversaries", "optimisers"):
         assert equal(one[part], other[part]), part
+
+
+def test_workers_draw_the_same_batches(tmp_path):
+    for workers in (0, 1):
+        run(recipe("sqgan-map"), tmp_path / str(workers), 3, workers=workers)
+    one, other = (torch.load(tmp_path / n / "state.pt", weights_only=True) for n in ("0", "1"))
+    assert equal(one["networks"], other["networks"])
+
+
+def test_batches_gather_until_an_update(tmp_path):
+    """Two batches of one weigh as one batch of their mean gradient, and an update follows the last of them alone."""
+
+    class Plain(Tiny):
+        def __init__(self):
+            super().__init__()
+            self.networks = nn.Conv2d(3, 1, 8)
+            self.optimisers = [torch.optim.SGD(self.networks.parameters(), lr=0.1)]
+
+        def batch(self, rng):
+            drawn.append(torch.from_numpy(rng.normal(size=(1, 3, 8, 8)).astype(np.float32)))
+            return drawn[-1:]
+
+        def step(self, batch, progress, accelerator):
+            before.append(self.networks.weight.detach().clone())
+            accelerator.backward(self.networks(batch[0]).square().mean())
+            self.optimisers[0].step()
+            self.optimisers[0].zero_grad()
+            return {"loss": torch.tensor(float(len(drawn)))}
+
+    drawn, before = [], []
+    made = Plain()
+    first = copy.deepcopy(made.networks)
+    run(made, tmp_path, 1, accumulate=2, warm_up=0)
+    assert torch.equal(before[0], before[1])
+    sum(first(x).square().mean() / 2 for x in drawn).backward()
+    assert torch.allclose(made.networks.weight, first.weight - 0.1 * first.weight.grad, atol=1e-6)
+    (row,) = (json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines())
+    assert row["loss"] == 1.5
+
+
+@pytest.mark.parametrize("what", ["loss", "weight"])
+def test_what_is_no_longer_finite_stops_the_run_and_keeps_the_checkpoint(tmp_path, what):
+    run(Tiny(), tmp_path, 6, stop_after=3)
+    good = (tmp_path / "state.pt").read_bytes()
+    made = Tiny()
+    inner = made.step
+
+    def step(batch, progress, accelerator):
+        scalars = inner(batch, progress, accelerator)
+        if what == "weight":
+            with torch.no_grad():
+                made.networks[0].weight[0] = torch.nan
+            return {"loss": torch.tensor(1.0)}
+        return scalars | {"loss": torch.tensor(torch.inf)}
+
+    made.step = step
+    with pytest.raises(TrainingError, match=r"no longer a finite number at step 6; the last good checkpoint"):
+        run(made, tmp_path, 6)
+    assert (tmp_path / "state.pt").read_bytes() == good
+    with pytest.raises(TrainingError, match="there is no checkpoint yet"):
+        run(made, tmp_path / "new", 6)
+
+
+@pytest.mark.parametrize("name", ["segmenter", "sqgan-map", "sqgan-image", "layered", "spic"])
+def test_what_is_shown_has_one_shape_in_three_panels(name):
+    drawn = frames(150, 100)[0]
+    source = Source(drawn, np.where(drawn.segmap == 255, 3, drawn.segmap).astype(np.uint8))
+    made = recipe(name)
+    with torch.no_grad():
+        panels = made.show(made.networks.eval(), source)
+    assert len(panels) == 3
+    for _, picture in panels:
+        assert picture.dtype == np.uint8
+        assert picture.shape[:2] in ((128, 128), (32, 32))
+
+
+def test_the_middle_of_a_picture_is_shown():
+    plane = np.arange(100)[:, None] + 1000 * np.arange(900)[None]
+    middle = showing.window(plane)
+    assert middle.shape == (128, 384)
+    assert (middle[0, 0], middle[-1, -1]) == (258000, 641099)
+    assert (middle[:14, 0] == 258000).all()
 
 
 def test_a_finished_run_is_left_as_it_is(tmp_path):
@@ -274,13 +371,6 @@ def test_miou_is_1_for_a_perfect_guess_and_void_does_not_count():
     assert iou[0] == 0
     assert iou[5] == 0.5
     assert miou == pytest.approx(9.5 / 11)
-
-
-def test_the_command_line_helps():
-    done = subprocess.run([sys.executable, "-m", "sempic.training", "--help"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "train" in done.stdout
-    assert "export" in done.stdout
 
 
 def test_a_run_that_is_not_there_is_one_sentence(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sempic.codecs import sqgan
+from sempic.codecs import generated, sqgan
 from sempic.coding import palette, resample
 from sempic.training import losses
 from sempic.training.blocks import EXTRA, draw_layout, one_hot, shrink
@@ -194,12 +194,12 @@ def test_layouts_are_what_the_codec_makes_of_maps():
 
 
 def test_noise_is_even_and_the_same_everywhere():
-    noise = sqgan._noise(200, 300)
+    noise = generated.noise(200, 300)
     assert abs(noise.mean()) < 0.01
     assert abs(noise.var() - 1) < 0.01
     shifted = [np.corrcoef(noise[:-d, :].ravel(), noise[d:, :].ravel())[0, 1] for d in (1, 2, 16)]
     assert np.abs(shifted).max() < 0.02
-    assert (noise[:10, :20] == sqgan._noise(10, 20)).all()
+    assert (noise[:10, :20] == generated.noise(10, 20)).all()
     assert noise[3, 5] == pytest.approx(1.2787611)
 
 

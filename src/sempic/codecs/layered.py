@@ -72,6 +72,7 @@ class Settings:
     segmenter: an ONNX file that takes the place of the built-in segmenter.
     map: the size at which the map travels: "full", "half", "quarter" or "eighth".
     denoise: how many cells of the map may change for each bit that this saves; 0 changes none.
+    model: the model to encode with, by name, folder or address.
     """
 
     perception: float = 0.45
@@ -80,6 +81,7 @@ class Settings:
     segmenter: str | Path | None = None
     map: str = "quarter"
     denoise: float = 0.3
+    model: str = MODEL
 
     def __post_init__(self) -> None:
         if not 0 <= self.perception <= 1:
@@ -101,7 +103,7 @@ class Layered(Codec):
 
     def analyse(self, image: NDArray[np.uint8], settings: Any) -> Writer:
         """Segment the picture and run the encoder."""
-        weights = _Weights(runtime.model(MODEL))
+        weights = _Weights(runtime.model(settings.model, self.name))
         full = generated.segmented(image, weights.taxonomy, settings.segmap, settings.segmenter)
         factor = MAP_FACTORS[settings.map]
         tables = weights.map_tables(factor)

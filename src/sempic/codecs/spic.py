@@ -72,6 +72,7 @@ class Settings:
     denoise: how many cells of the map may change for each bit that this saves; 0 changes none.
     scale: how many times the coarse picture is smaller: 3, 4 or 6.
     seed: what the noise is made from, 0 to 255, unless the decoder chooses another.
+    model: the model to encode with, by name, folder or address.
     """
 
     segmap: Array | None = None
@@ -80,6 +81,7 @@ class Settings:
     denoise: float = 0.0
     scale: int = 4
     seed: int = 0
+    model: str = MODEL
 
     def __post_init__(self) -> None:
         if self.map not in MAP_FACTORS:
@@ -145,7 +147,7 @@ class Spic(Codec):
 
     def analyse(self, image: NDArray[np.uint8], settings: Any) -> Writer:
         """Segment the picture and scale it down."""
-        weights = Weights(runtime.model(MODEL))
+        weights = Weights(runtime.model(settings.model, self.name))
         segmap = settings.segmap
         if segmap is None and settings.segmenter is None:
             segmap = self.segmenter(image, weights.taxonomy)

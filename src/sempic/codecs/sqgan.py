@@ -64,6 +64,7 @@ class Settings:
     map: how the map travels: "full", "half", "quarter" or "eighth" size, coded losslessly, or "tokens".
     map_kept: with map="tokens", the share of the map's tokens that are sent, 0 to 1.
     denoise: how many cells of the map may change for each bit that this saves; 0 changes none.
+    model: the model to encode with, by name, folder or address.
     """
 
     keep: str | Mapping[str, float] = ""
@@ -72,6 +73,7 @@ class Settings:
     map: str = "quarter"
     map_kept: float = 0.7
     denoise: float = 0.0
+    model: str = MODEL
 
     def __post_init__(self) -> None:
         if self.map not in (*MAP_FACTORS, "tokens"):
@@ -91,7 +93,7 @@ class SqGan(Codec):
 
     def analyse(self, image: NDArray[np.uint8], settings: Any) -> Writer:
         """Segment the picture, run the encoder and rank its tokens."""
-        weights = _Weights(runtime.model(MODEL))
+        weights = _Weights(runtime.model(settings.model, self.name))
         keep = _keep_bias(settings.keep, weights.taxonomy)
         full = generated.segmented(image, weights.taxonomy, settings.segmap, settings.segmenter)
         rows, columns = grid_size(*image.shape[:2])

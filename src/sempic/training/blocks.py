@@ -9,6 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+Widths = tuple[int, int, int, int]
+WIDTHS: Widths = (48, 96, 160, 256)
+"""Channels at half, a quarter, an eighth and a sixteenth of the picture's size."""
 EXTRA = 4
 """What a layout has besides classes: three planes of colour and one of noise."""
 
@@ -95,11 +98,11 @@ class SpadeBlock(nn.Module):
 
 
 class Encoder(nn.Module):
-    """E_x: N×3×H×W pictures in [0,1] with their map → N×256×H/16×W/16 latents."""
+    """E_x: N×3×H×W pictures in [0,1] with their map → N×WIDTHS[-1]×H/16×W/16 latents."""
 
-    def __init__(self, classes: int, widths: tuple[int, int, int] = (96, 160, 256)) -> None:
+    def __init__(self, classes: int, widths: Widths = WIDTHS) -> None:
         super().__init__()
-        quarter, eighth, sixteenth = widths
+        _, quarter, eighth, sixteenth = widths
         self.stem = nn.Conv2d(48, quarter, 3, padding=1)
         # Semantic positional encoding (SemPE): one number a place, added to all channels.
         self.position = nn.Sequential(nn.Conv2d(classes, 48, 3, padding=1), nn.ReLU(), nn.Conv2d(48, 1, 1))
@@ -123,9 +126,9 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """D_x: N×256×h×w features and the layout → N×3×16h×16w pictures, about [0,1]."""
+    """D_x: N×WIDTHS[-1]×h×w features and the layout → N×3×16h×16w pictures, about [0,1]."""
 
-    def __init__(self, classes: int, widths: tuple[int, int, int, int] = (48, 96, 160, 256)) -> None:
+    def __init__(self, classes: int, widths: Widths = WIDTHS) -> None:
         super().__init__()
         half, quarter, eighth, sixteenth = widths
         self.embed16, self.embed8, self.embed4 = (MapEmbedding(classes + EXTRA, 64) for _ in range(3))

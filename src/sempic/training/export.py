@@ -22,6 +22,8 @@ from sempic.taxonomy import CAMVID11
 
 HALVED_FROM = 256
 """Weights of at least so many numbers are stored in half precision."""
+TOLERANCE = 0.02
+"""How much the answers of an exported network may differ, for its weights were rounded."""
 
 
 class Method(nn.Module):
@@ -37,8 +39,12 @@ class Method(nn.Module):
 
 def write_network(
     network: nn.Module, path: Path, inputs: dict[str, Tensor], outputs: list[str], sizes: dict[str, dict[int, Any]]
-) -> None:
-    """Write a network as ONNX; `sizes` names the axes of each input that vary (`torch.export.Dim` expressions)."""
+) -> dict[str, float]:
+    """Write a network as ONNX; `sizes` names the axes of each input that vary (`torch.export.Dim` expressions).
+
+    Returns how much at most ONNX Runtime's answers differ from PyTorch's, as a share of the largest number of each
+    output, by `NETWORK/OUTPUT`. Raises `ModelError` where that is more than `TOLERANCE`.
+    """
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     shapes = tuple(sizes[name] for name in inputs)
     with warnings.catch_warnings():
@@ -60,6 +66,24 @@ def write_network(
     for part in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.initializer):
         del part.metadata_props[:]
     onnx.save(model, str(path))
+    return _differences(network, path, inputs, outputs)
+
+
+@torch.no_grad()
+def _differences(network: nn.Module, path: Path, inputs: dict[str, Tensor], outputs: list[str]) -> dict[str, float]:
+    expected = network(*inputs.values())
+    answers = runtime.Network(path, path.name).run(**{name: value.numpy() for name, value in inputs.items()})
+    found = {}
+    for name, one, other in zip(
+        outputs, [expected] if isinstance(expected, Tensor) else expected, answers, strict=True
+    ):
+        largest = float(one.abs().max())
+        found[f"{path.stem}/{name}"] = share = float(np.abs(one.numpy() - other).max()) / max(largest, 1e-6)
+        if not share <= TOLERANCE:
+            raise ModelError(
+                f"{path.name} answers otherwise than PyTorch: {name} differs by {share:.2%} of {largest:g}."
+            )
+    return found
 
 
 def _halve(graph: onnx.GraphProto) -> None:
@@ -95,6 +119,9 @@ def restore(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
     missing = [k for k, _ in network.named_parameters() if k not in weights]
     if missing:
         raise ModelError(f"The model lacks {len(missing)} weights that training needs, such as {missing[0]}.")
+    other = [k for k, v in state.items() if k in weights and weights[k].numel() != v.numel()]
+    if other:
+        raise ModelError(f"The model's weights are of another size than what is trained, such as {other[0]}.")
     network.load_state_dict({k: weights[k].reshape(v.shape) if k in weights else v for k, v in state.items()})
 
 

@@ -2,42 +2,32 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
 
 from sempic.training import losses
-from sempic.training.loop import Recipe, average_gradients
+from sempic.training.config import PictureOptions
+from sempic.training.loop import Recipe, average_gradients, clip_gradients
 from sempic.training.sampler import CLASSES
 from sempic.training.segmenters import Segmenter
-
-ADVERSARIAL = 0.5
-"""The share of the gradient at the picture that the discriminator gets, against fidelity's 1."""
-MEANING, COLOUR = 0.1, 1.0
-"""The weights of the segmenter's reading and of 8x8 mean colours, against 1 for L1."""
 
 
 class PictureRecipe(Recipe):
     """Pictures under reconstruction, features, meaning and a discriminator, which joins at `adversarial_from`."""
 
-    squares: ClassVar[float] = 0.0
-    """The weight of the squared error."""
-    matching: ClassVar[float] = 0.0
-    """The weight of the distance between the discriminator's own features."""
-
-    def __init__(self, networks: nn.Module, segmenter: Segmenter, adversarial_from: float) -> None:
-        self.networks, self.adversarial_from = networks, adversarial_from
+    def __init__(self, networks: nn.Module, segmenter: Segmenter, options: PictureOptions) -> None:
+        self.networks, self.weights = networks, options
         self.critic = losses.Critic(segmenter)
         self.adversaries = losses.Discriminator(CLASSES)
         # The balance of the adversarial gradient lives with the discriminator, so that checkpoints keep it.
         self.adversaries.register_buffer("balance", torch.tensor(0.0))
         self.adversaries.register_buffer("calls", torch.tensor(0))
+        rates = options.learning_rate, options.discriminator_learning_rate
         self.optimisers = [
-            torch.optim.AdamW(self.networks.parameters(), lr=4e-4, betas=(0.5, 0.9), weight_decay=0.01),
-            torch.optim.AdamW(self.adversaries.parameters(), lr=3e-4, betas=(0.5, 0.9), weight_decay=0.01),
+            torch.optim.AdamW(side.parameters(), lr=rate, betas=(0.5, 0.9), weight_decay=options.weight_decay)
+            for side, rate in zip((self.networks, self.adversaries), rates, strict=True)
         ]
         self.l1_weights = losses.class_weights(losses.L1_WEIGHTS, 1.0)
 
@@ -58,7 +48,8 @@ class PictureRecipe(Recipe):
         quarter of their size. Returns scalars for the log.
         """
         self.critic.to(images.device)
-        adversarial = progress >= self.adversarial_from
+        weights = self.weights
+        adversarial = progress >= weights.adversarial_from
         with accelerator.autocast():
             with torch.no_grad():
                 real_features = self.critic.segmenter.encoder(images)
@@ -68,53 +59,54 @@ class PictureRecipe(Recipe):
             distance = losses.feature_distance(features[:3], real_features[:3])
             meaning = losses.semantic_loss(reading, labels)
             l1 = (losses.per_pixel(self.l1_weights, labels) * (leaf - images).abs()).mean()
-            fidelity = l1 + self.squares * F.mse_loss(leaf, images) + 0.15 * distance + MEANING * meaning
+            fidelity = l1 + weights.squares * F.mse_loss(leaf, images)
+            fidelity = fidelity + weights.features * distance + weights.meaning * meaning
             scalars = {"l1": l1, "features": distance, "meaning": meaning}
             criticism = fidelity
             if adversarial:
                 real = self.adversaries(images, real_features, segmap)
                 fake = self.adversaries(leaf, features, segmap)
                 fooling = losses.hinge_generator(fake.realness)
-                self._rebalance(fidelity, fooling, leaf)
+                self._rebalance(fidelity, fooling, leaf, accelerator)
                 # A discriminator arrives over a twentieth of the run, so that it does not shock the codec.
-                arrival = min(1.0, (progress - self.adversarial_from) / 0.05)
+                arrival = min(1.0, (progress - weights.adversarial_from) / 0.05)
                 criticism = fidelity + arrival * self.adversaries.balance * fooling
                 scalars["fooling"] = fooling
-                if self.matching:
+                if weights.matching:
                     matching = losses.feature_distance(fake.hidden, [h.detach() for h in real.hidden])
-                    criticism = criticism + arrival * self.matching * matching
+                    criticism = criticism + arrival * weights.matching * matching
                     scalars["matching"] = matching
         (gradient,) = torch.autograd.grad(criticism, leaf)
         generator, discriminator = self.optimisers
-        generator.zero_grad()
         # Relaxed or fooled, the picture must keep the colours of the original: seen from afar, both are the same.
         # Tints count more than brightness, which all other terms see anyway.
         difference = F.avg_pool2d(decoded - images, 8)
         tint = difference - difference.mean(1, keepdim=True)
         colour = difference.abs().mean() + 3 * tint.abs().mean()
         scalars["colour"] = colour
-        accelerator.backward((judged * gradient).sum() + COLOUR * colour + loss)
-        accelerator.clip_grad_norm_(self.networks.parameters(), 1.0)
+        accelerator.backward((judged * gradient).sum() + weights.colour * colour + loss)
+        clip_gradients(self.networks, accelerator)
         generator.step()
+        generator.zero_grad()
         if adversarial:
             with accelerator.autocast():
                 fake = self.adversaries(leaf.detach(), [f.detach() for f in features], segmap)
                 judgement = losses.hinge_discriminator(real.realness, fake.realness)
-            discriminator.zero_grad()
             accelerator.backward(judgement)
             average_gradients(self.adversaries, accelerator)
             discriminator.step()
+            discriminator.zero_grad()
             scalars["discriminator"], scalars["balance"] = judgement, self.adversaries.balance
         return {k: v.detach() for k, v in scalars.items()}
 
-    def _rebalance(self, fidelity: Tensor, fooling: Tensor, leaf: Tensor) -> None:
+    def _rebalance(self, fidelity: Tensor, fooling: Tensor, leaf: Tensor, accelerator: Accelerator) -> None:
         """Set the adversarial weight by the ratio of both gradients at the picture (VQGAN's rule), every 8th step."""
         self.adversaries.calls += 1
         if int(self.adversaries.calls) % 8 != 1:
             return
         (wanted,) = torch.autograd.grad(fidelity, leaf, retain_graph=True)
         (pushed,) = torch.autograd.grad(fooling, leaf, retain_graph=True)
-        ratio = ADVERSARIAL * wanted.norm() / (pushed.norm() + 1e-6)
+        ratio = accelerator.reduce(self.weights.adversarial * wanted.norm() / (pushed.norm() + 1e-6), "mean")
         old = self.adversaries.balance
         old.copy_(ratio if float(old) == 0 else 0.9 * old + 0.1 * ratio)
 

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sempic.codecs.layered import LIMIT
-from sempic.training.blocks import Decoder, Encoder, ResBlock
+from sempic.training.blocks import WIDTHS, Decoder, Encoder, ResBlock, Widths
 
 CHANNELS = 8
 RATES = 4
@@ -25,7 +25,6 @@ RATES = 4
 REACH = LIMIT + 0.49
 """Where `bounded` ends: just before the level after the last."""
 FIRST_GAINS = (0.7, 1.2, 1.8, 2.5)
-WIDTH = 256
 
 
 class Sent(NamedTuple):
@@ -44,13 +43,14 @@ class Sent(NamedTuple):
 class Layered(nn.Module):
     """Encoder and generator with the gains between them."""
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes: int, widths: Widths = WIDTHS) -> None:
         super().__init__()
-        self.encoder, self.decoder = Encoder(classes), Decoder(classes)
-        self.project = nn.Conv2d(WIDTH, CHANNELS, 1)
+        width = widths[-1]
+        self.encoder, self.decoder = Encoder(classes, widths), Decoder(classes, widths)
+        self.project = nn.Conv2d(width, CHANNELS, 1)
         first = torch.tensor(FIRST_GAINS).log()[:, None].repeat(1, CHANNELS)
         self.log_gains, self.log_returns = nn.Parameter(first), nn.Parameter(-first)
-        self.enter = nn.Sequential(nn.Conv2d(CHANNELS + 1, WIDTH, 3, padding=1), *[ResBlock(WIDTH) for _ in range(3)])
+        self.enter = nn.Sequential(nn.Conv2d(CHANNELS + 1, width, 3, padding=1), *[ResBlock(width) for _ in range(3)])
         self.pricing = Pricing(classes)
 
     def encode(self, image: Tensor, segmap: Tensor) -> Tensor:

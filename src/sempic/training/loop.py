@@ -3,33 +3,35 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
-from sempic.errors import InputError
+from sempic.errors import InputError, TrainingError
+from sempic.training.config import Options
+from sempic.training.processes import on_cpu
+from sempic.training.sampler import Source
 
+CHECKPOINT = "state.pt"
+LOG = "log.jsonl"
+MOST_WORKERS = 8
 
-@dataclass(frozen=True)
-class Options:
-    """What a training run is told; saved as JSON beside its checkpoints."""
-
-    steps: int
-    max_minutes: float | None = None
-    seed: int = 0
-    precision: str = "bf16"
-    ema: float = 0.998
-    log_every: int = 50
-    checkpoint_minutes: float = 5.0
+Panels = list[tuple[str, NDArray[np.uint8] | str]]
+Row = dict[str, float]
+"""A line of the log: step, seconds, steps a second, the share of time spent waiting for data, and the recipe's own."""
 
 
 class Recipe(ABC):
@@ -44,11 +46,18 @@ class Recipe(ABC):
 
     @abstractmethod
     def batch(self, rng: np.random.Generator) -> Any:
-        """Draw one batch on the CPU; all its randomness comes from `rng`."""
+        """Draw one batch on the CPU; all its randomness comes from `rng`. May run in a process of its own."""
 
     @abstractmethod
     def step(self, batch: Any, progress: float, accelerator: Accelerator) -> dict[str, Tensor]:
-        """Update the weights once; `progress` runs from 0 to 1. Return scalars for the log."""
+        """Update the weights once; `progress` runs from 0 to 1. Return scalars for the log.
+
+        Gradients are cleared after each update, not before: between updates they may have to gather.
+        """
+
+    def show(self, networks: nn.Module, source: Source) -> Panels:
+        """Return three captioned pictures: an original, and what `networks` make of it."""
+        return []
 
 
 def learning_rate(step: int, steps: int, peak: float, warm_up: int = 100) -> float:
@@ -58,53 +67,79 @@ def learning_rate(step: int, steps: int, peak: float, warm_up: int = 100) -> flo
     return peak * (0.02 + 0.49 * (1 + float(np.cos(np.pi * step / steps))))
 
 
-def train(recipe: Recipe, out: Path, options: Options, say: Callable[[str], None] = print) -> bool:
-    """Train until `steps` or `max_minutes`; return whether all steps are done. A run found in `out` is resumed."""
-    accelerator = Accelerator(mixed_precision=options.precision)
+def train(
+    recipe: Recipe,
+    out: Path,
+    options: Options,
+    max_minutes: float | None = None,
+    progress: Callable[[int, Row | None], None] = lambda step, row: None,
+    at_checkpoint: Callable[[int, nn.Module], None] = lambda step, averaged: None,
+) -> bool:
+    """Train until `options.steps` or `max_minutes`; return whether all steps are done. A run found in `out` goes on.
+
+    `progress` is told of every step, with the line of the log if there is one; `at_checkpoint` gets the averaged
+    networks. Raises `TrainingError` when a loss or weight is no longer finite; the last checkpoint is kept.
+    """
+    precision = {"fp32": "no"}.get(options.precision, options.precision)
+    accelerator = Accelerator(mixed_precision=precision, gradient_accumulation_steps=options.accumulate, cpu=on_cpu())
     device = accelerator.device
     recipe.networks.to(device)
     recipe.adversaries.to(device)
     ema = deepcopy(recipe.networks).eval().requires_grad_(False)
     out.mkdir(parents=True, exist_ok=True)
-    checkpoint = out / "state.pt"
-    first = _resume(checkpoint, recipe, ema, options) if checkpoint.exists() else 0
+    checkpoint = out / CHECKPOINT
+    first = _resume(checkpoint, recipe, ema, options, accelerator) if checkpoint.exists() else 0
     peaks = [[group.setdefault("peak", group["lr"]) for group in o.param_groups] for o in recipe.optimisers]
     plain = recipe.networks  # the unwrapped weights: what EMA follows and what is saved
     recipe.networks = accelerator.prepare_model(recipe.networks)
     recipe.optimisers = [accelerator.prepare_optimizer(o) for o in recipe.optimisers]
-    if accelerator.is_main_process:
-        (out / "options.json").write_text(json.dumps(asdict(options), indent=1) + "\n")
 
-    started = saved = time.monotonic()
-    sums: dict[str, float] = {}
-    step = logged = first
+    batches = _batches(recipe, options, first, accelerator)
+    started = saved = looked = time.monotonic()
+    waited = 0.0
+    sums: dict[str, Tensor] = {}
+    step = logged = summed = first
     while step < options.steps:
-        # Randomness is a function of (seed, step, process): resuming needs no random state and repeats nothing.
-        rng = np.random.default_rng((options.seed, step, accelerator.process_index))
-        torch.manual_seed(int(rng.integers(2**62)))
         for optimiser, rates in zip(recipe.optimisers, peaks, strict=True):
             for group, peak in zip(optimiser.param_groups, rates, strict=True):
-                group["lr"] = learning_rate(step, options.steps, peak)
-        batch = [t.to(device, non_blocking=True) for t in recipe.batch(rng)]
-        scalars = recipe.step(batch, step / options.steps, accelerator)
+                group["lr"] = learning_rate(step, options.steps, peak, options.warm_up)
+        for _ in range(options.accumulate):
+            asked = time.monotonic()
+            seed, batch = next(batches)
+            waited += time.monotonic() - asked
+            torch.manual_seed(seed)
+            with accelerator.accumulate(recipe.networks):
+                moved = [t.to(device, non_blocking=True) for t in batch]
+                scalars = recipe.step(moved, step / options.steps, accelerator)
+            for name, value in scalars.items():
+                sums[name] = (
+                    sums.get(name, torch.zeros((), device=device)) + value.detach().float() / options.accumulate
+                )
         _follow(ema, plain, min(options.ema, (step + 1) / (step + 10)))
         step += 1
 
-        for name, value in scalars.items():
-            sums[name] = sums.get(name, 0.0) + float(value)
         now = time.monotonic()
-        late = options.max_minutes is not None and now - started > options.max_minutes * 60
-        if accelerator.is_main_process and (step % options.log_every == 0 or step == options.steps):
-            row = {k: round(v / (step - logged), 5) for k, v in sums.items()}
-            row = {"step": step, "seconds": round(now - started, 1), **row}
-            with (out / "log.jsonl").open("a") as log:
-                log.write(json.dumps(row) + "\n")
-            say(" ".join(f"{k} {v:g}" for k, v in row.items()))
-            sums.clear()
-            logged = step
-        due = now - saved > options.checkpoint_minutes * 60 or step == options.steps or late
-        if accelerator.is_main_process and due:
-            _save(checkpoint, recipe, plain, ema, step, options)
+        late = max_minutes is not None and now - started > max_minutes * 60
+        due = now - saved > options.checkpoint_minutes * 60 or step == options.steps
+        late, due = _agreed(accelerator, late, due or late)
+        row: Row | None = None
+        if due or step % options.log_every == 0:
+            means = _means(sums, step - summed, accelerator)
+            _check(means, step, checkpoint)
+            if step % options.log_every == 0 or step == options.steps:
+                took = now - looked
+                speed = {"steps_per_second": (step - logged) / took, "waiting": waited / took} if took else {}
+                row = {"step": step, "seconds": now - started, **speed, **means}
+                row = {name: round(value, 5) for name, value in row.items()}
+                sums, waited, looked, logged, summed = {}, 0.0, now, step, step
+                if accelerator.is_main_process:
+                    with (out / LOG).open("a") as log:
+                        log.write(json.dumps(row) + "\n")
+        progress(step, row)
+        if due:
+            if accelerator.is_main_process:
+                _save(checkpoint, recipe, plain, ema, step, options, accelerator)
+                at_checkpoint(step, ema)
             saved = time.monotonic()
         if late:
             break
@@ -113,15 +148,21 @@ def train(recipe: Recipe, out: Path, options: Options, say: Callable[[str], None
 
 def average_gradients(module: nn.Module, accelerator: Accelerator) -> None:
     """Average the gradients of a module that is not wrapped for several processes, such as a discriminator."""
-    if accelerator.num_processes > 1:
+    if accelerator.num_processes > 1 and accelerator.sync_gradients:
         for parameter in module.parameters():
             if parameter.grad is not None:
                 parameter.grad = accelerator.reduce(parameter.grad, "mean")
 
 
+def clip_gradients(module: nn.Module, accelerator: Accelerator) -> None:
+    """Bound the norm of a module's gradients to 1, once they are whole."""
+    if accelerator.sync_gradients:
+        accelerator.clip_grad_norm_(module.parameters(), 1.0)
+
+
 def load_run(run: Path) -> dict[str, Any]:
     """Return the last checkpoint of a run; raise `InputError` where there is none."""
-    path = run / "state.pt"
+    path = run / CHECKPOINT
     if not path.is_file():
         raise InputError(f"{run} holds no checkpoint ({path.name}) of a training run.")
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
@@ -131,8 +172,77 @@ def load_run(run: Path) -> dict[str, Any]:
 def load_ema(run: Path, networks: nn.Module) -> int:
     """Load the averaged weights of a run into `networks`; return the step they are from."""
     state = load_run(run)
-    networks.load_state_dict(state["ema"])
+    try:
+        networks.load_state_dict(state["ema"])
+    except RuntimeError:
+        raise InputError(f"The weights in {run} are of another network; their recipe or widths differ.") from None
     return int(state["step"])
+
+
+class _Drawn(Dataset[tuple[int, list[Tensor]]]):
+    """Batches by their place in the run, each with a seed for what the step itself draws.
+
+    Randomness is a function of (seed, step, place in the step): resuming needs no random state and repeats nothing.
+    Two processes draw what one process draws that accumulates two batches.
+    """
+
+    def __init__(self, recipe: Recipe, options: Options, process: int, processes: int) -> None:
+        self.draw, self.options, self.process, self.processes = recipe.batch, options, process, processes
+
+    def __getitem__(self, index: int) -> tuple[int, list[Tensor]]:
+        step, part = divmod(index, self.options.accumulate)
+        rng = np.random.default_rng((self.options.seed, step, part * self.processes + self.process))
+        return int(rng.integers(2**62)), list(self.draw(rng))
+
+
+def _batches(
+    recipe: Recipe, options: Options, first: int, accelerator: Accelerator
+) -> Iterator[tuple[int, list[Tensor]]]:
+    """Yield the batches from step `first` on; workers make them ahead of the steps."""
+    on_gpu = accelerator.device.type == "cuda"
+    workers = options.workers
+    if workers < 0:
+        share = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        workers = min(MOST_WORKERS, share) if on_gpu else 0
+    if sys.platform != "linux":  # elsewhere workers are not forked, and would each load the data anew
+        workers = 0
+    return iter(
+        DataLoader(
+            _Drawn(recipe, options, accelerator.process_index, accelerator.num_processes),
+            batch_size=None,
+            sampler=range(first * options.accumulate, options.steps * options.accumulate),
+            collate_fn=tuple,
+            num_workers=workers,
+            prefetch_factor=4 if workers else None,
+            multiprocessing_context="fork" if workers else None,
+            pin_memory=on_gpu,
+        )
+    )
+
+
+def _agreed(accelerator: Accelerator, *decisions: bool) -> list[bool]:
+    """Return the main process's decisions in every process: clocks differ, and all must take the same turns."""
+    if accelerator.num_processes == 1:
+        return list(decisions)
+    mine = torch.tensor([float(d and accelerator.is_main_process) for d in decisions], device=accelerator.device)
+    return [bool(value) for value in accelerator.reduce(mine, "sum")]
+
+
+def _means(sums: dict[str, Tensor], steps: int, accelerator: Accelerator) -> Row:
+    """Return the means of what was summed over so many steps, and over all processes."""
+    means = accelerator.reduce(torch.stack(list(sums.values())) / steps, "mean")
+    return dict(zip(sums, means.tolist(), strict=True))
+
+
+def _check(means: Row, step: int, checkpoint: Path) -> None:
+    for name, value in means.items():
+        if not np.isfinite(value):
+            raise TrainingError(_broken(f"'{name}' is no longer a finite number", step, checkpoint))
+
+
+def _broken(what: str, step: int, checkpoint: Path) -> str:
+    kept = f"the last good checkpoint is kept in {checkpoint}" if checkpoint.exists() else "there is no checkpoint yet"
+    return f"{what} at step {step}; {kept}, and a lower learning_rate or precision=fp32 may help."
 
 
 @torch.no_grad()
@@ -143,7 +253,17 @@ def _follow(ema: nn.Module, networks: nn.Module, decay: float) -> None:
         mine.copy_(theirs)
 
 
-def _save(path: Path, recipe: Recipe, networks: nn.Module, ema: nn.Module, step: int, options: Options) -> None:
+def _save(
+    path: Path,
+    recipe: Recipe,
+    networks: nn.Module,
+    ema: nn.Module,
+    step: int,
+    options: Options,
+    accelerator: Accelerator,
+) -> None:
+    if not all(bool(parameter.isfinite().all()) for parameter in networks.parameters()):
+        raise TrainingError(_broken("A weight is no longer a finite number", step, path))
     state = {
         "step": step,
         "options": asdict(options),
@@ -151,13 +271,14 @@ def _save(path: Path, recipe: Recipe, networks: nn.Module, ema: nn.Module, step:
         "ema": ema.state_dict(),
         "adversaries": recipe.adversaries.state_dict(),
         "optimisers": [o.state_dict() for o in recipe.optimisers],
+        "scaler": accelerator.scaler.state_dict() if accelerator.scaler else {},
     }
     partial = path.with_suffix(".partial")
     torch.save(state, partial)
     partial.replace(path)
 
 
-def _resume(path: Path, recipe: Recipe, ema: nn.Module, options: Options) -> int:
+def _resume(path: Path, recipe: Recipe, ema: nn.Module, options: Options, accelerator: Accelerator) -> int:
     state = torch.load(path, map_location="cpu", weights_only=True)
     for key in ("steps", "seed"):
         if state["options"][key] != getattr(options, key):
@@ -169,4 +290,6 @@ def _resume(path: Path, recipe: Recipe, ema: nn.Module, options: Options) -> int
     ema.load_state_dict(state["ema"])
     for optimiser, saved in zip(recipe.optimisers, state["optimisers"], strict=True):
         optimiser.load_state_dict(saved)
+    if accelerator.scaler and state.get("scaler"):
+        accelerator.scaler.load_state_dict(state["scaler"])
     return int(state["step"])

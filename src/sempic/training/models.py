@@ -1,8 +1,7 @@
-"""What a model folder of each kind holds, and how it is made from training runs."""
+"""What a model folder of each kind holds, and how it is made from trained networks."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,26 +13,44 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.export import Dim
 
-from sempic import datasets, runtime
+from sempic import runtime
 from sempic.codecs import layered as codec
 from sempic.codecs.generated import MAP_FACTORS
 from sempic.coding import grid, latents, palette
 from sempic.coding import segmap as segmap_coder
 from sempic.coding.resample import shrink
 from sempic.taxonomy import CAMVID11
-from sempic.training import export
+from sempic.training import config, export
 from sempic.training.blocks import EXTRA
 from sempic.training.layered import CHANNELS, RATES, Layered, at_rate, bounded
 from sempic.training.loop import load_ema
-from sempic.training.recipe_segment import evaluate
 from sempic.training.sampler import Source
 from sempic.training.segmenters import Judge, Segmenter
 from sempic.training.spic import SIGMA_MAX, SIGMA_MIN, Denoiser
 from sempic.training.sqgan import CODE_WIDTH, ImageStream, MapStream
 
 CLASSES = len(CAMVID11)
+Tables = dict[str, NDArray[Any]]
+Differences = dict[str, float]
 RATE_STEPS = codec.STEPS_BETWEEN * (RATES - 1) + 1
 """The rates at which the layered codec writes, between and at those that have gains of their own."""
+
+
+def network(options: config.Options) -> nn.Module:
+    """Return the network that a run of these options trains, with random weights."""
+    if isinstance(options, config.SegmentOptions):
+        return (Judge if options.kind == "judge" else Segmenter)(CLASSES, pretrained=False)
+    if isinstance(options, config.MapOptions):
+        return MapStream(CLASSES, options.widths)
+    assert isinstance(options, config.PictureOptions)
+    made = {"sqgan-image": ImageStream, "layered": Layered, "spic": Denoiser}[options.kind]
+    return made(CLASSES, options.widths)
+
+
+def trained(run: Path) -> tuple[Any, int]:
+    """Return a run's network with its averaged weights, and the step that they are from."""
+    made = network(config.of_run(run)).eval()
+    return made, load_ema(run, made)
 
 
 class _FullSize(nn.Module):
@@ -47,53 +64,36 @@ class _FullSize(nn.Module):
         return F.interpolate(self.network(image), scale_factor=4, mode="bilinear", align_corners=False)
 
 
-def export_segmenter(folder: Path, run: Path, kind: str) -> None:
-    """Write a segmenter or judge: `KIND.onnx` and its card."""
-    network = Judge(CLASSES, pretrained=False) if kind == "judge" else Segmenter(CLASSES, pretrained=False)
-    step = load_ema(run, network)
+def write_segmenter(folder: Path, network: nn.Module, kind: str) -> Differences:
+    """Write a segmenter or judge as `KIND.onnx`."""
     h, w = 32 * Dim("h", min=1, max=256), 32 * Dim("w", min=1, max=256)
-    export.write_network(
+    return export.write_network(
         _FullSize(network),
         folder / f"{kind}.onnx",
         {"image": torch.rand(1, 3, 384, 480)},
         ["logits"],
         {"image": {2: h, 3: w}},
     )
-    miou, per_class = evaluate(network.eval(), datasets.camvid("val"))
-    training = _training(run, step) | {
-        "data": "CamVid train, 367 frames",
-        "val_miou": round(miou, 4),
-        "val_iou": {name: round(float(v), 4) for name, v in zip(CAMVID11.classes, per_class, strict=True)},
-    }
-    summary = {
-        "segmenter": "Street scenes into 11 classes: EfficientNet-Lite0 with a feature pyramid.",
-        "judge": "Scores decoded pictures and nothing else: EfficientNet-Lite1 with a U-shaped decoder.",
-    }[kind]
-    export.write_card(folder, kind, summary, export.count_parameters(network), training)
 
 
-def fit_map_tables(sources: list[Source]) -> dict[str, NDArray[Any]]:
+def fit_map_tables(sources: list[Source]) -> Tables:
     """Fit the lossless coder's tables for every size at which a map can travel.
 
     Maps are predicted ones and labels: users hand in their own, with void, which no segmenter predicts.
     """
     maps = [s.predicted for s in sources] + [s.frame.segmap for s in sources if s.frame.segmap is not None]
-    tables: dict[str, NDArray[Any]] = {}
+    tables: Tables = {}
     for factor in MAP_FACTORS.values():
         fitted = segmap_coder.SegmapTables.fit([shrink(segmap, factor) for segmap in maps], CLASSES)
         tables |= {f"segmap{factor}.{k}": v for k, v in fitted.arrays().items()}
     return tables
 
 
-def export_sqgan(
-    folder: Path, image_run: Path, map_run: Path, sources: list[Source], map_tables: dict[str, NDArray[Any]]
-) -> None:
+def write_sqgan(
+    folder: Path, image: ImageStream, segmap: MapStream, sources: list[Source], map_tables: Tables
+) -> Differences:
     """Write the four networks of SQ-GAN, codebooks and coding tables; those of tokens are fitted on `sources`."""
-    image, segmap = ImageStream(CLASSES), MapStream(CLASSES)
-    steps = load_ema(image_run, image), load_ema(map_run, segmap)
-    image.eval()
-    segmap.eval()
-    _write_streams(folder, image, segmap)
+    differences = _write_streams(folder, image, segmap)
     tables = map_tables | {
         "image.codebook": image.quantiser.codebook.numpy(),
         "map.codebook": segmap.quantiser.codebook.numpy(),
@@ -105,37 +105,28 @@ def export_sqgan(
     palette_tables = palette.PaletteTables.fit([source.palette for source in sources])
     tables |= {f"palette.{k}": v for k, v in palette_tables.arrays().items()}
     np.savez_compressed(folder / runtime.TABLES, **tables)
-    training = {"image": _training(image_run, steps[0]), "map": _training(map_run, steps[1])} | {
-        "data": "CamVid train, 367 frames; 1,649 photographs with predicted maps",
-    }
-    summary = "SQ-GAN for street scenes, 11 classes; any photograph decodes."
-    export.write_card(folder, "sqgan", summary, export.count_parameters(image, segmap), training)
+    return differences
 
 
-def export_layered(folder: Path, run: Path, sources: list[Source], map_tables: dict[str, NDArray[Any]]) -> None:
+def write_layered(folder: Path, network: Layered, sources: list[Source], map_tables: Tables) -> Differences:
     """Write the two networks of the layered codec, its gains and coding tables; latents' are fitted on `sources`."""
-    network = Layered(CLASSES)
-    step = load_ema(run, network)
-    _write_layered(folder, network.eval())
+    differences = _write_layered(folder, network)
     gains = {name: getattr(network, name).detach().numpy() for name in ("log_gains", "log_returns")}
     palettes = palette.PaletteTables.fit([source.palette for source in sources])
     fitted = latents.LatentTables.fit(_latents(network, sources), CLASSES, RATE_STEPS, codec.LIMIT)
     tables = map_tables | gains | {f"palette.{k}": v for k, v in palettes.arrays().items()}
     np.savez_compressed(folder / runtime.TABLES, **tables, **{f"latents.{k}": v for k, v in fitted.arrays().items()})
-    training = _training(run, step) | {"data": "CamVid train, 367 frames; 1,649 photographs with predicted maps"}
-    summary = "The layered codec's base for street scenes, 11 classes; any photograph decodes."
-    parameters = export.count_parameters(network) - export.count_parameters(network.pricing)
-    export.write_card(folder, "layered", summary, parameters, training)
+    return differences
 
 
-def export_spic(folder: Path, run: Path, sources: list[Source], map_tables: dict[str, NDArray[Any]]) -> None:
+def write_spic(folder: Path, network: Denoiser, sources: list[Source], map_tables: Tables) -> Differences:
     """Write SPIC's denoiser, the noise levels that it knows, and the colours of classes where nothing else is known."""
-    network = Denoiser(CLASSES)
-    step = load_ema(run, network)
+    sigma = np.array([SIGMA_MIN, SIGMA_MAX], np.float32)
+    np.savez_compressed(folder / runtime.TABLES, **map_tables, sigma=sigma, colours=_mean_colours(sources))
     rows, columns = 24, 32
     h, w = Dim("h", min=1, max=512), Dim("w", min=1, max=512)
     fine, quarter = {2: 16 * h, 3: 16 * w}, {2: 4 * h, 3: 4 * w}
-    export.write_network(
+    return export.write_network(
         network,
         folder / "denoiser.onnx",
         {
@@ -147,11 +138,6 @@ def export_spic(folder: Path, run: Path, sources: list[Source], map_tables: dict
         ["image"],
         {"noisy": fine, "coarse": quarter, "segmap": quarter, "sigma": {}},
     )
-    sigma = np.array([SIGMA_MIN, SIGMA_MAX], np.float32)
-    np.savez_compressed(folder / runtime.TABLES, **map_tables, sigma=sigma, colours=_mean_colours(sources))
-    training = _training(run, step) | {"data": "CamVid train, 367 frames; 1,649 photographs with predicted maps"}
-    summary = "SPIC's diffusion decoder for street scenes, 11 classes; any photograph decodes."
-    export.write_card(folder, "spic", summary, export.count_parameters(network), training)
 
 
 def _mean_colours(sources: list[Source]) -> NDArray[np.float32]:
@@ -188,55 +174,56 @@ def restore_stream(network: nn.Module, model: runtime.Model, stream: str) -> Non
     export.restore(network, export.read_weights(model, names))
 
 
-def _write_streams(folder: Path, image: ImageStream, segmap: MapStream) -> None:
+def _write_streams(folder: Path, image: ImageStream, segmap: MapStream) -> Differences:
     rows, columns = 24, 32
     h, w = Dim("h", min=1, max=512), Dim("w", min=1, max=512)
     wide_h, wide_w = 8 * Dim("rows", min=1, max=64), 8 * Dim("columns", min=1, max=64)
     quarter = torch.rand(1, CLASSES, 4 * rows, 4 * columns)
     codes, kept = torch.randn(1, CODE_WIDTH, rows, columns), torch.ones(1, 1, rows, columns)
     grid_of = {2: wide_h, 3: wide_w}
-    export.write_network(
+    found = export.write_network(
         export.Method(image, "encode"),
         folder / "encoder.onnx",
         {"image": torch.rand(1, 3, 16 * rows, 16 * columns), "segmap": quarter},
         ["vectors", "relevance"],
         {"image": {2: 16 * h, 3: 16 * w}, "segmap": {2: 4 * h, 3: 4 * w}},
     )
-    export.write_network(
+    found |= export.write_network(
         export.Method(image, "decode"),
         folder / "decoder.onnx",
         {"codes": codes, "kept": kept, "layout": torch.rand(1, CLASSES + EXTRA, 4 * rows, 4 * columns)},
         ["image"],
         {"codes": grid_of, "kept": grid_of, "layout": {2: 4 * wide_h, 3: 4 * wide_w}},
     )
-    export.write_network(
+    found |= export.write_network(
         export.Method(segmap, "encode"),
         folder / "map_encoder.onnx",
         {"segmap": quarter},
         ["vectors", "relevance"],
         {"segmap": {2: 4 * h, 3: 4 * w}},
     )
-    export.write_network(
+    found |= export.write_network(
         export.Method(segmap, "decode"),
         folder / "map_decoder.onnx",
         {"codes": codes, "kept": kept},
         ["logits"],
         {"codes": grid_of, "kept": grid_of},
     )
+    return found
 
 
-def _write_layered(folder: Path, network: Layered) -> None:
+def _write_layered(folder: Path, network: Layered) -> Differences:
     rows, columns = 24, 32
     h, w = Dim("h", min=1, max=512), Dim("w", min=1, max=512)
     quarter, fine = {2: 4 * h, 3: 4 * w}, {2: 16 * h, 3: 16 * w}
-    export.write_network(
+    found = export.write_network(
         export.Method(network, "encode"),
         folder / "encoder.onnx",
         {"image": torch.rand(1, 3, 16 * rows, 16 * columns), "segmap": torch.rand(1, CLASSES, 4 * rows, 4 * columns)},
         ["latents"],
         {"image": fine, "segmap": quarter},
     )
-    export.write_network(
+    found |= export.write_network(
         export.Method(network, "decode"),
         folder / "decoder.onnx",
         {
@@ -247,6 +234,7 @@ def _write_layered(folder: Path, network: Layered) -> None:
         ["image"],
         {"latents": {2: h, 3: w}, "strength": {}, "layout": quarter},
     )
+    return found
 
 
 @torch.no_grad()
@@ -266,7 +254,7 @@ def _inputs(source: Source) -> tuple[Tensor, Tensor, NDArray[np.uint8]]:
     height, width = (side - side % 16 for side in source.predicted.shape)
     quarter = shrink(source.predicted[:height, :width], 4)
     one_hot = torch.from_numpy(np.equal(quarter, np.arange(CLASSES)[:, None, None])[None].astype(np.float32))
-    pixels = torch.from_numpy(source.frame.image[:height, :width]).permute(2, 0, 1)[None].float() / 255
+    pixels = torch.from_numpy(source.frame.image[:height, :width].copy()).permute(2, 0, 1)[None].float() / 255
     return pixels, one_hot, shrink(quarter, 4)
 
 
@@ -286,9 +274,3 @@ def _tokens(image: ImageStream, segmap: MapStream, sources: list[Source]) -> tup
             indices = stream.quantiser(vectors).indices[0]
             samples.append((indices.numpy().astype(np.int32), known, relevance[0, 0].numpy()))
     return of_image, of_map
-
-
-def _training(run: Path, step: int) -> dict[str, Any]:
-    """Return what a card says of a run: options, steps, hours, and the last line of its log."""
-    log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    return {"options": json.loads((run / "options.json").read_text()), "steps": step, "last_log": log[-1]}

@@ -7,17 +7,17 @@ import math
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 
-from sempic.training import losses
+from sempic.training import losses, showing
 from sempic.training.blocks import draw_layout, shrink
+from sempic.training.config import LayeredOptions
 from sempic.training.gan import PictureRecipe, draw_noise
 from sempic.training.layered import CHANNELS, RATES, Layered, interpolation, read_off
-from sempic.training.sampler import CLASSES, Sampler
+from sempic.training.loop import Panels
+from sempic.training.sampler import CLASSES, Sampler, Source
 from sempic.training.segmenters import Segmenter
 
-BITS = (2.0, 5.0, 8.5, 12.0)
-"""The bits of a 16×16 cell that each rate aims at: 172 to 1,035 bytes of a picture of 480×360."""
 FIRST_PRICES, PRICE_RANGE = (6e-3, 3e-3, 2e-3, 1e-3), (1e-5, 2e-2)
 """What a bit a cell costs at each rate, against 1 for L1: at first, and at least and at most."""
 PRICE_SPEED = 0.02
@@ -27,8 +27,8 @@ GAIN_SPEED = 20
 themselves, which all rates share, until they fall silent."""
 PRICING = 0.1
 """The weight of the price list's own loss, in bits a number: Adam does not mind, but gradients are clipped together."""
-CROWDING, SPREAD = 0.1, 0.5
-"""The weight of the crowding of latents, and the standard deviation that it asks for, before the gains."""
+SPREAD = 0.5
+"""The standard deviation that the loss on crowding asks of latents, before the gains."""
 
 
 class LayeredRecipe(PictureRecipe):
@@ -38,13 +38,9 @@ class LayeredRecipe(PictureRecipe):
     aims at, and falls while they take less. So a run ends at the rates it was meant for, whatever its losses weigh.
     """
 
-    squares, matching = 2.0, 0.1
-
-    def __init__(
-        self, sampler: Sampler, segmenter: Segmenter, batch_size: int = 8, adversarial_from: float = 0.3
-    ) -> None:
-        super().__init__(Layered(CLASSES), segmenter, adversarial_from)
-        self.sampler, self.batch_size = sampler, batch_size
+    def __init__(self, sampler: Sampler, segmenter: Segmenter, options: LayeredOptions) -> None:
+        super().__init__(Layered(CLASSES, options.widths), segmenter, options)
+        self.sampler, self.options = sampler, options
         gains = [self.networks.log_gains, self.networks.log_returns]
         (group,) = self.optimisers[0].param_groups
         group["params"] = [p for p in group["params"] if all(p is not gain for gain in gains)]
@@ -54,7 +50,8 @@ class LayeredRecipe(PictureRecipe):
 
     def batch(self, rng: np.random.Generator) -> list[Tensor]:
         predicted = bool(rng.random() < 0.7)
-        return [*self.sampler.draw(self.batch_size, predicted, rng), random_rates(self.batch_size, rng)]
+        count = self.options.batch
+        return [*self.sampler.draw(count, predicted, rng), random_rates(count, rng)]
 
     def step(self, batch: list[Tensor], progress: float, accelerator: Accelerator) -> dict[str, Tensor]:
         images, send, labels, palette, rate = batch
@@ -69,14 +66,23 @@ class LayeredRecipe(PictureRecipe):
         pull = read_off(sent.costs.detach(), sent.levels).sum(1).mean((1, 2))
         price = (interpolation(rate) @ self.adversaries.log_prices).exp()
         pricing = (spent * heard).sum() / heard.sum().clamp(min=1)
-        loss = (price * pull * heard).mean() + PRICING / CHANNELS * pricing + CROWDING * crowding
+        loss = (price * pull * heard).mean() + PRICING / CHANNELS * pricing + self.options.crowding * crowding
         scalars = self.update(decoded, decoded, images, labels, segmap, loss, progress, accelerator)
         self._reprice(spent.detach(), rate, shares, accelerator)
         return scalars | {"crowding": crowding.detach(), "bits": pricing.detach(), "price": price.mean()}
 
+    def show(self, networks: nn.Module, source: Source) -> Panels:
+        image, segmap, palette = showing.inputs(source)
+        panels: Panels = [("original", showing.pixels(image))]
+        for caption, rate in (("highest rate", RATES - 1.0), ("lowest rate", 0.0)):
+            layout = draw_layout(segmap, palette, draw_noise(segmap))
+            sent = networks(image, segmap, layout, image.new_full((1,), rate))
+            panels.append((caption, showing.pixels(sent.picture)))
+        return panels
+
     def _reprice(self, spent: Tensor, rate: Tensor, shares: Tensor, accelerator: Accelerator) -> None:
         """Move the prices of the rates that these pictures were sent at towards the bits that they aim at."""
-        aim = interpolation(rate) @ torch.tensor(BITS, device=rate.device)
+        aim = interpolation(rate) @ torch.tensor(self.options.bits, device=rate.device)
         excess = (spent / aim - 1).clamp(-1, 1)
         change = accelerator.reduce((shares * excess[:, None]).mean(0), "mean")
         prices = self.adversaries.log_prices

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from accelerate import Accelerator
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from sempic.codecs.classic import hevc
 from sempic.codecs.classic.picture import scaled
+from sempic.training import showing
 from sempic.training.blocks import shrink
+from sempic.training.config import SpicOptions
 from sempic.training.gan import PictureRecipe
-from sempic.training.sampler import CLASSES, Sampler
+from sempic.training.loop import Panels
+from sempic.training.sampler import CLASSES, Sampler, Source
 from sempic.training.segmenters import Segmenter
 from sempic.training.spic import SIGMA_MAX, SIGMA_MIN, Denoiser
 
-NO_MAP, NO_COARSE = 0.2, 0.05
-"""How often the map is left out, for guidance, and how often the coarse picture is, as in a stream that was cut."""
+SHOWN = (4, 34)
+"""The scale and QP of the coarse pictures that are shown at each checkpoint."""
 SCALES, QPS = (4, 4, 4, 3, 6), (20, 46)
 """How coarse pictures are made: each scale as likely, QPs between these bounds."""
 
@@ -29,26 +33,23 @@ class SpicRecipe(PictureRecipe):
     discriminator at every noise level lets few steps do (as in Sauer et al. 2023, without a teacher).
     """
 
-    squares = 4.0
-
-    def __init__(
-        self, sampler: Sampler, segmenter: Segmenter, batch_size: int = 8, adversarial_from: float = 0.3
-    ) -> None:
-        super().__init__(Denoiser(CLASSES), segmenter, adversarial_from)
-        self.sampler, self.batch_size = sampler, batch_size
+    def __init__(self, sampler: Sampler, segmenter: Segmenter, options: SpicOptions) -> None:
+        super().__init__(Denoiser(CLASSES, options.widths), segmenter, options)
+        self.sampler, self.options = sampler, options
 
     def batch(self, rng: np.random.Generator) -> list[Tensor]:
-        images, send, labels, palette = self.sampler.draw(self.batch_size, bool(rng.random() < 0.7), rng)
+        count = self.options.batch
+        images, send, labels, palette = self.sampler.draw(count, bool(rng.random() < 0.7), rng)
         segmap = shrink(send, CLASSES)
         pixels = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
         coarse = coarse_pictures(pixels, int(rng.choice(SCALES)), int(rng.integers(*QPS)))
         painted = torch.einsum("nchw,nck->nkhw", segmap, palette) + 0.5 * (1 - segmap.sum(1, keepdim=True))
-        left_out = torch.from_numpy(rng.random((2, self.batch_size, 1, 1, 1)))
-        coarse = torch.where(left_out[0] < NO_COARSE, painted, coarse)
+        left_out = torch.from_numpy(rng.random((2, count, 1, 1, 1)))
+        coarse = torch.where(left_out[0] < self.options.no_coarse, painted, coarse)
         # Chains start at the highest level, where most is to be drawn.
-        sigma = np.exp(rng.uniform(np.log(SIGMA_MIN), np.log(SIGMA_MAX), self.batch_size))
-        sigma = np.where(rng.random(self.batch_size) < 0.2, SIGMA_MAX, sigma)
-        told = segmap * (left_out[1] >= NO_MAP)
+        sigma = np.exp(rng.uniform(np.log(SIGMA_MIN), np.log(SIGMA_MAX), count))
+        sigma = np.where(rng.random(count) < 0.2, SIGMA_MAX, sigma)
+        told = segmap * (left_out[1] >= self.options.no_map)
         return [images, segmap, told.float(), labels, coarse, torch.tensor(sigma, dtype=torch.float32)]
 
     def step(self, batch: list[Tensor], progress: float, accelerator: Accelerator) -> dict[str, Tensor]:
@@ -59,6 +60,18 @@ class SpicRecipe(PictureRecipe):
             decoded = self.networks(noisy, coarse, told, sigma)
         decoded = decoded.float()
         return self.update(decoded, decoded, images, labels, segmap, decoded.new_zeros(()), progress, accelerator)
+
+    def show(self, networks: nn.Module, source: Source) -> Panels:
+        image, segmap, _ = showing.inputs(source)
+        pixels = showing.pixels(image)
+        height, width = pixels.shape[:2]
+        size = scaled(width, height, SHOWN[0])
+        small = hevc.expand(hevc.compress(pixels, *size, SHOWN[1]), *size, width // 4, height // 4)
+        coarse = torch.from_numpy(small.transpose(2, 0, 1)[None].astype(np.float32) / 255)
+        wide = F.interpolate(coarse, scale_factor=4, mode="bilinear", align_corners=False)
+        noisy = wide + SIGMA_MAX * torch.randn_like(wide)
+        drawn = networks(noisy, coarse, segmap, image.new_full((1,), SIGMA_MAX))
+        return [("original", pixels), ("coarse", showing.pixels(wide)), ("one step", showing.pixels(drawn))]
 
 
 def coarse_pictures(pixels: NDArray[np.uint8], scale: int, qp: int) -> Tensor:

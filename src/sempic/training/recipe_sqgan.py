@@ -11,16 +11,19 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from sempic.training import losses
+from sempic.training import losses, showing
 from sempic.training.blocks import draw_layout, one_hot, shrink
+from sempic.training.config import ImageOptions, MapOptions
 from sempic.training.gan import PictureRecipe, draw_noise
-from sempic.training.loop import Recipe
-from sempic.training.sampler import CLASSES, Sampler
+from sempic.training.loop import Panels, Recipe, clip_gradients
+from sempic.training.sampler import CLASSES, Sampler, Source
 from sempic.training.segmenters import Segmenter
-from sempic.training.sqgan import ImageStream, MapStream
+from sempic.training.sqgan import ImageStream, MapStream, perplexity
 
-CROWDING, SPREAD = 0.5, 0.5
-"""The weight of the crowding of codes, and the standard deviation that it asks for (even use of the lattice: 0.56)."""
+SPREAD = 0.5
+"""The standard deviation that the loss on crowding asks of codes (even use of the lattice: 0.56)."""
+FRACTIONS = {"all tokens": 1.0, "30 % of the tokens": 0.3}
+"""What is shown of a stream at each checkpoint."""
 MAP_WEIGHTS = {"sign": 2.0, "pedestrian": 2.0, "bicyclist": 2.0, "pole": 1.5, "tree": 0.7, "sky": 0.7}
 
 
@@ -33,10 +36,17 @@ def random_fractions(count: int, rng: np.random.Generator) -> Tensor:
 class MapRecipe(Recipe):
     """Stage 1: the map's stream, class-weighted cross-entropy."""
 
-    def __init__(self, sampler: Sampler, batch_size: int = 16) -> None:
-        self.sampler, self.batch_size = sampler, batch_size
-        self.networks, self.adversaries = MapStream(CLASSES), nn.Module()
-        self.optimisers = [torch.optim.AdamW(self.networks.parameters(), lr=6e-4, betas=(0.9, 0.95), weight_decay=0.01)]
+    def __init__(self, sampler: Sampler, options: MapOptions) -> None:
+        self.sampler, self.batch_size = sampler, options.batch
+        self.networks, self.adversaries = MapStream(CLASSES, options.widths), nn.Module()
+        self.optimisers = [
+            torch.optim.AdamW(
+                self.networks.parameters(),
+                lr=options.learning_rate,
+                betas=(0.9, 0.95),
+                weight_decay=options.weight_decay,
+            )
+        ]
         self.weights = losses.class_weights(MAP_WEIGHTS, 1.0)
 
     def batch(self, rng: np.random.Generator) -> list[Tensor]:
@@ -46,14 +56,22 @@ class MapRecipe(Recipe):
     def step(self, batch: list[Tensor], progress: float, accelerator: Accelerator) -> dict[str, Tensor]:
         segmap, fraction = batch
         with accelerator.autocast():
-            logits, _, _ = self.networks(segmap, fraction)
+            logits, quantised, _ = self.networks(segmap, fraction)
         truth = torch.where(segmap.sum(1) > 0, segmap.argmax(1), CLASSES)
         entropy = F.cross_entropy(logits.float(), truth, self.weights.to(logits.device))
-        self.optimisers[0].zero_grad()
         accelerator.backward(entropy)
-        accelerator.clip_grad_norm_(self.networks.parameters(), 1.0)
+        clip_gradients(self.networks, accelerator)
         self.optimisers[0].step()
-        return {"entropy": entropy.detach()}
+        self.optimisers[0].zero_grad()
+        return {"entropy": entropy.detach(), "codes": perplexity(quantised.indices)}
+
+    def show(self, networks: nn.Module, source: Source) -> Panels:
+        _, segmap, _ = showing.inputs(source)
+        panels: Panels = [("map", showing.coloured(segmap))]
+        for caption, fraction in FRACTIONS.items():
+            logits, _, _ = networks(segmap, segmap.new_full((1,), fraction))
+            panels.append((caption, showing.coloured(one_hot(logits.argmax(1), CLASSES))))
+        return panels
 
 
 class ImageRecipe(PictureRecipe):
@@ -66,19 +84,18 @@ class ImageRecipe(PictureRecipe):
         self,
         sampler: Sampler,
         segmenter: Segmenter,
-        predicted: bool,
+        options: ImageOptions,
         map_stream: MapStream | None = None,
-        batch_size: int = 8,
-        adversarial_from: float = 0.0,
     ) -> None:
-        super().__init__(ImageStream(CLASSES), segmenter, adversarial_from)
-        self.sampler, self.predicted, self.batch_size = sampler, predicted, batch_size
+        super().__init__(ImageStream(CLASSES, options.widths), segmenter, options)
+        self.sampler, self.options = sampler, options
         self.map_stream = map_stream.eval().requires_grad_(False) if map_stream is not None else None
         self.relaxation = losses.class_weights(losses.RELAXATION, 0.0)
 
     def batch(self, rng: np.random.Generator) -> list[Tensor]:
-        images, send, labels, palette = self.sampler.draw(self.batch_size, self.predicted, rng)
-        return [images, send, labels, palette, random_fractions(self.batch_size, rng), torch.tensor(rng.random())]
+        count = self.options.batch
+        images, send, labels, palette = self.sampler.draw(count, self.options.predicted, rng)
+        return [images, send, labels, palette, random_fractions(count, rng), torch.tensor(rng.random())]
 
     def step(self, batch: list[Tensor], progress: float, accelerator: Accelerator) -> dict[str, Tensor]:
         images, send, labels, palette, fraction, chance = batch
@@ -92,9 +109,18 @@ class ImageRecipe(PictureRecipe):
             decoded = decoded.float()
             crowding = losses.crowding(quantised.codes, SPREAD)
         relaxed = decoded + losses.per_pixel(self.relaxation, labels) * (images - decoded)
-        loss = CROWDING * crowding
+        loss = self.options.crowding * crowding
         scalars = self.update(decoded, relaxed, images, labels, segmap, loss, progress, accelerator)
-        return scalars | {"crowding": crowding.detach()}
+        return scalars | {"crowding": crowding.detach(), "codes": perplexity(quantised.indices)}
+
+    def show(self, networks: nn.Module, source: Source) -> Panels:
+        image, segmap, palette = showing.inputs(source)
+        panels: Panels = [("original", showing.pixels(image))]
+        for caption, fraction in FRACTIONS.items():
+            layout = draw_layout(segmap, palette, draw_noise(segmap))
+            decoded, _, _ = networks(image, segmap, layout, image.new_full((1,), fraction))
+            panels.append((caption, showing.pixels(decoded)))
+        return panels
 
     @torch.no_grad()
     def _through_tokens(self, segmap: Tensor, fraction: Tensor) -> Tensor:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +22,10 @@ CLASSES = len(CAMVID11)
 PASTED = ("sign", "pedestrian", "bicyclist")
 JITTERS = (0.08, 0.08, 0.25)
 """Strengths of colour changes, each as likely; the strong one stands for dusk and glare."""
+LABELLED_SCALES, OTHER_SCALES = (0.75, 1.4), (0.5, 1.1)
+"""How much crops are enlarged, of street scenes with labels and of all other pictures."""
+LOOKED_AT = 400
+"""Rare things are cut out of so many pictures of each pool, evenly spread."""
 
 
 @dataclass(frozen=True)
@@ -37,32 +43,42 @@ class Source:
         return palettes.measure(self.frame.image[:height, :width], cells, CLASSES)
 
 
-class Sampler:
-    """Draws training crops: `share` of them from labelled street scenes, with rare classes pasted in."""
+class Pool(NamedTuple):
+    """Pictures that are drawn with a weight, each as likely as the others."""
 
-    def __init__(self, labelled: list[Source], photos: list[Source], crop: int, share: float) -> None:
-        self.labelled, self.photos, self.crop, self.share = labelled, photos, crop, share
-        self.pieces = _rare_pieces([s.frame for s in labelled])
+    sources: Sequence[Source]
+    weight: float
+
+
+class Sampler:
+    """Draws training crops from weighted pools; rare classes are pasted into those with labels."""
+
+    def __init__(self, pools: Sequence[Pool], crop: int) -> None:
+        self.pools, self.crop = [pool.sources for pool in pools], crop
+        self.pieces = [piece for sources in self.pools for piece in _rare_pieces(spread(sources, LOOKED_AT))]
+        weights = np.cumsum([pool.weight for pool in pools])
+        self.bounds = weights / weights[-1]
 
     def draw(self, count: int, predicted: bool, rng: np.random.Generator) -> list[Tensor]:
         """Return `count` pictures (N×3×S×S), the maps to send and the labels to be judged by (N×S×S), and the mean
         colours of classes (N×classes×3 in [0,1]) of the pictures that these are crops of."""
         images, maps, labels, colours = [], [], [], []
         for _ in range(count):
-            street = rng.random() < self.share or not self.photos
-            pool = self.labelled if street else self.photos
+            pool = self.pools[np.searchsorted(self.bounds, rng.random(), side="right")]
             source = pool[rng.integers(len(pool))]
+            labelled = source.frame.segmap is not None
             # Both maps ride through the crop in one array: the label in the low, the prediction in the high digits.
             both = np.stack([_labels(source), source.predicted], 2)
-            image, cut = _crop(source.frame.image, both, self.crop, (0.75, 1.4) if street else (0.5, 1.1), rng)
-            if street and rng.random() < 0.7 and self.pieces:
+            scales = LABELLED_SCALES if labelled else OTHER_SCALES
+            image, cut = _crop(source.frame.image, both, self.crop, scales, rng)
+            if labelled and rng.random() < 0.7 and self.pieces:
                 self._paste(image, cut, rng)
             jitter = data.random_jitter(rng.choice(JITTERS), rng)
             images.append(jitter(image))
             mean = jitter((palettes.colours(source.palette).clip(0, 1) * 255).astype(np.uint8))
             colours.append(palettes.colours(palettes.quantise(mean)))
             labels.append(cut[..., 0])
-            maps.append(cut[..., 1] if predicted or not street else cut[..., 0])
+            maps.append(cut[..., 1] if predicted or not labelled else cut[..., 0])
         picture, send = data.to_tensors(list(zip(images, maps, strict=True)))
         return [picture, send, torch.from_numpy(np.stack(labels)).long(), torch.from_numpy(np.stack(colours))]
 
@@ -93,18 +109,23 @@ def _crop(
     return cut.copy(), np.stack([label, predicted], 2)
 
 
-def _rare_pieces(frames: list[datasets.Frame]) -> list[tuple[NDArray[np.uint8], NDArray[np.bool_], int]]:
+def spread(sources: Sequence[Source], count: int) -> list[Source]:
+    """Return `count` of the sources, evenly spread, or all where there are fewer."""
+    count = min(count, len(sources))
+    return [sources[i * len(sources) // count] for i in range(count)]
+
+
+def _rare_pieces(sources: list[Source]) -> list[tuple[NDArray[np.uint8], NDArray[np.bool_], int]]:
     """Cut out the connected pieces of rare classes, 60 pixels or more → (pixels, shape, class id)."""
     from scipy import ndimage
 
     pieces = []
-    for frame in frames:
-        assert frame.segmap is not None
-        for name in PASTED:
+    for image, segmap in ((source.frame.image, source.frame.segmap) for source in sources):
+        for name in PASTED if segmap is not None else ():
             label = CAMVID11.id_of(name)
-            numbered, _ = ndimage.label(frame.segmap == label)
+            numbered, _ = ndimage.label(segmap == label)
             for i, box in enumerate(ndimage.find_objects(numbered), 1):
                 shape = numbered[box] == i
                 if shape.sum() >= 60:
-                    pieces.append((frame.image[box], shape, label))
+                    pieces.append((image[box], shape, label))
     return pieces

@@ -16,13 +16,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sempic.training.blocks import Decoder, Encoder, MapEmbedding, ResBlock, Spade
+from sempic.training.blocks import WIDTHS, Decoder, Encoder, MapEmbedding, ResBlock, Spade, Widths
 
 LEVELS, CODE_WIDTH = 4, 5
 CODES = LEVELS**CODE_WIDTH
 VALUES = tuple((level - LEVELS // 2) / (LEVELS / 2) for level in range(LEVELS))
 """What each number of a code can be."""
-MAP_WIDTH = 96
+MapWidths = tuple[int, int, int]
+MAP_WIDTHS: MapWidths = (48, 80, 96)
+"""Channels of the map's stream at a quarter, an eighth and a sixteenth of the picture's size."""
 WINDOW = 8
 MASKED = 0.02
 """The weight that attention gives a dropped token in the first layer of the de-masking."""
@@ -84,6 +86,12 @@ class Quantiser(nn.Module):
             codes = F.embedding(indices, self.codebook)
             through = flat + (codes - flat).detach()
             return Quantised(through.movedim(-1, 1), indices)
+
+
+def perplexity(indices: Tensor) -> Tensor:
+    """Return how many codes are in use: as many as, used evenly, would say as much as these indices (any shape)."""
+    shares = torch.bincount(indices.flatten(), minlength=CODES) / indices.numel()
+    return torch.special.entr(shares).sum().exp()
 
 
 def bounded(x: Tensor) -> Tensor:
@@ -156,13 +164,14 @@ class Demasker(nn.Module):
 
 
 class MapEncoder(nn.Module):
-    """E_s: one-hot map → N×MAP_WIDTH×h×w latents."""
+    """E_s: one-hot map → N×MAP_WIDTHS[-1]×h×w latents."""
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes: int, widths: MapWidths = MAP_WIDTHS) -> None:
         super().__init__()
+        fine, middle, deep = widths
         self.body = nn.Sequential(
-            nn.Conv2d(classes, 48, 3, padding=1), ResBlock(48), nn.Conv2d(48, 80, 3, 2, 1),
-            ResBlock(80), nn.Conv2d(80, MAP_WIDTH, 3, 2, 1), ResBlock(MAP_WIDTH), ResBlock(MAP_WIDTH),
+            nn.Conv2d(classes, fine, 3, padding=1), ResBlock(fine), nn.Conv2d(fine, middle, 3, 2, 1),
+            ResBlock(middle), nn.Conv2d(middle, deep, 3, 2, 1), ResBlock(deep), ResBlock(deep),
         )  # fmt: skip
 
     def forward(self, segmap: Tensor) -> Tensor:
@@ -171,14 +180,15 @@ class MapEncoder(nn.Module):
 
 
 class MapDecoder(nn.Module):
-    """D_s: N×MAP_WIDTH×h×w features → N×(classes+1)×4h×4w logits; the last class is void."""
+    """D_s: N×MAP_WIDTHS[-1]×h×w features → N×(classes+1)×4h×4w logits; the last class is void."""
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes: int, widths: MapWidths = MAP_WIDTHS) -> None:
         super().__init__()
+        fine, middle, deep = widths
         self.body = nn.Sequential(
-            ResBlock(MAP_WIDTH), nn.Conv2d(MAP_WIDTH, 4 * 80, 1), nn.PixelShuffle(2),
-            ResBlock(80), nn.Conv2d(80, 4 * 48, 1), nn.PixelShuffle(2),
-            ResBlock(48), nn.GroupNorm(16, 48), nn.SiLU(), nn.Conv2d(48, classes + 1, 3, padding=1),
+            ResBlock(deep), nn.Conv2d(deep, 4 * middle, 1), nn.PixelShuffle(2),
+            ResBlock(middle), nn.Conv2d(middle, 4 * fine, 1), nn.PixelShuffle(2),
+            ResBlock(fine), nn.GroupNorm(16, fine), nn.SiLU(), nn.Conv2d(fine, classes + 1, 3, padding=1),
         )  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
@@ -197,10 +207,10 @@ def keep_most_relevant(relevance: Tensor, fraction: Tensor) -> Tensor:
 class ImageStream(nn.Module):
     """G_x: the picture's own tokens."""
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes: int, widths: Widths = WIDTHS) -> None:
         super().__init__()
-        self.encoder, self.samm, self.quantiser = Encoder(classes), Samm(256, classes), Quantiser()
-        self.demasker, self.decoder = Demasker(256), Decoder(classes)
+        self.encoder, self.samm, self.quantiser = Encoder(classes, widths), Samm(widths[-1], classes), Quantiser()
+        self.demasker, self.decoder = Demasker(widths[-1]), Decoder(classes, widths)
 
     def encode(self, image: Tensor, segmap: Tensor) -> tuple[Tensor, Tensor]:
         """Return the vectors to quantise and their relevance."""
@@ -225,10 +235,11 @@ class ImageStream(nn.Module):
 class MapStream(nn.Module):
     """G_s: the map's own tokens."""
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes: int, widths: MapWidths = MAP_WIDTHS) -> None:
         super().__init__()
-        self.encoder, self.samm, self.quantiser = MapEncoder(classes), Samm(MAP_WIDTH, classes), Quantiser()
-        self.demasker, self.decoder = Demasker(MAP_WIDTH), MapDecoder(classes)
+        self.encoder, self.samm = MapEncoder(classes, widths), Samm(widths[-1], classes)
+        self.quantiser = Quantiser()
+        self.demasker, self.decoder = Demasker(widths[-1]), MapDecoder(classes, widths)
 
     def encode(self, segmap: Tensor) -> tuple[Tensor, Tensor]:
         """Return the vectors to quantise and their relevance."""

@@ -1,0 +1,112 @@
+"""A run becomes a model that the codec uses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+from PIL import Image
+from stand_in import scene
+
+import sempic
+from sempic import runtime
+from sempic.coding import net
+from sempic.errors import InputError, ModelError
+from sempic.training import build, config, deliver, export
+from sempic.training.loop import train
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of scenes and a tiny run on them, whose tables take no time to fit."""
+    folder = tmp_path_factory.mktemp("delivered")
+    (folder / "mine").mkdir()
+    for seed in range(2):
+        Image.fromarray(scene(seed, 192, 144).image).save(folder / "mine" / f"{seed}.png")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        settings = ["data=folder:mine", "steps=1", "batch=1", "crop=64", "precision=fp32", "widths=[16,16,16,16]"]
+        options = config.load("spic", settings)
+        config.save(options, folder / "run")
+        train(build.recipe(options), folder / "run", options)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _quick(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fit = net.train
+    monkeypatch.setattr(net, "train", lambda *given, **more: fit(*given, **more | {"steps": 10, "width": 16}))
+    monkeypatch.chdir(folder)
+
+
+def test_a_run_becomes_a_model_that_encodes_and_decodes(folder):
+    done = deliver.deliver(Path("run"), Path("my-model"))
+    assert list(done.differences) == ["denoiser/image"]
+    assert done.differences["denoiser/image"] < export.TOLERANCE
+    card = runtime.Model(folder / "my-model").card
+    assert (card.name, card.kind) == ("my-model", "spic")
+    told = card.training
+    assert told["options"]["widths"] == [16, 16, 16, 16]
+    assert (told["steps"], told["metrics"]["pictures"]) == (1, 2)
+    assert told["metrics"]["psnr_db"] > 5
+    assert len(told["data_sha256"]) == 64
+    page = Path("my-model/README.md").read_text()
+    assert "answers for their licence" in page
+    assert "psnr_db" in page
+    assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == ["mine", "my-model", "run", "runs"]
+
+    image = scene(3, 192, 144).image
+    data = sempic.encode(image, "spic", model="my-model")
+    assert sempic.decode(data).image.shape == image.shape
+    assert sempic.inspect(data).model == "my-model"
+    with pytest.raises(ModelError, match="a sqgan is needed"):
+        sempic.encode(image, "sqgan", model="my-model")
+    with pytest.raises(InputError, match="exists"):
+        deliver.deliver(Path("run"), Path("my-model"))
+
+
+def test_a_model_that_answers_otherwise_is_not_delivered(monkeypatch):
+    def spoilt(graph: onnx.GraphProto) -> None:
+        for weight in graph.initializer:
+            array = numpy_helper.to_array(weight)
+            if array.size > 1000:
+                weight.CopyFrom(numpy_helper.from_array(np.zeros_like(array), weight.name))
+
+    monkeypatch.setattr(export, "_halve", spoilt)
+    layer, x = torch.nn.Conv2d(16, 64, 3), torch.rand(1, 16, 8, 8)
+    with pytest.raises(ModelError, match="answers otherwise than PyTorch: y differs"):
+        export.write_network(layer, Path("layer.onnx"), {"input": x}, ["y"], {"input": {}})
+
+
+def test_what_cannot_be_exported_is_one_sentence(folder):
+    config.save(config.load("sqgan-map"), folder / "half")
+    with pytest.raises(InputError, match="one half of SQ-GAN"):
+        deliver.deliver(Path("half"), Path("model"))
+    with pytest.raises(InputError, match="no training run"):
+        deliver.deliver(Path("absent"), Path("model"))
+    config.save(config.load("layered"), folder / "empty")
+    with pytest.raises(InputError, match="holds no checkpoint"):
+        deliver.deliver(Path("empty"), Path("model"))
+    options = config.load("spic", ["widths=[16,16,16,32]"])
+    config.save(options, folder / "other")
+    (folder / "other" / "state.pt").write_bytes((folder / "run" / "state.pt").read_bytes())
+    with pytest.raises(InputError, match="of another network"):
+        deliver.deliver(Path("other"), Path("model"))
+    assert not Path("model").exists()
+
+
+def test_a_map_stream_is_found_or_asked_for(folder, tmp_path):
+    options = config.load("sqgan")
+    with pytest.raises(InputError, match="names no map stream; train it with maps=RUN"):
+        deliver._map_stream(tmp_path, options)
+
+
+def test_the_hardware_and_the_last_line_of_the_log_are_told(folder):
+    told = deliver._training(Path("run"), config.of_run(Path("run")), 1)
+    assert told["last_log"] == json.loads((folder / "run" / "log.jsonl").read_text().splitlines()[-1])
+    assert "cores" in told["hardware"]

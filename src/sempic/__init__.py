@@ -7,8 +7,8 @@ from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
-from sempic import codecs, container, rate
-from sempic.codecs.base import Decoded, Info, Part, to_rgb
+from sempic import codecs, container, protection, rate
+from sempic.codecs.base import Decoded, Info, Part, Writer, to_rgb
 from sempic.errors import BudgetError, InputError, ModelError, SempicError, StreamError
 
 __version__ = version("sempic")
@@ -35,6 +35,7 @@ def encode(
     quality: float | None = None,
     bpp: float | None = None,
     bytes: int | None = None,
+    protect: bool | float = False,
     **settings: Any,
 ) -> bytes:
     """Return a picture as a stream.
@@ -43,6 +44,9 @@ def encode(
     three says how big the stream gets: `quality` from 0 to 100 (50 if none is given), or a size that it comes near to
     and never exceeds, as `bpp` (8 · bytes / (width · height), everything counted) or as `bytes`. The settings
     are those of the codec's `Settings` class.
+
+    `protect` adds forward error correction against lost packets and wrong bits, more for the first section than for
+    later ones: True as much as a quarter of the stream's bytes, a number (up to 1) another share. A size counts it.
 
     Raises `InputError` for a picture, codec or setting that cannot be used, `BudgetError` for a size that is too small
     for the picture, `ModelError` when a model is missing.
@@ -58,6 +62,8 @@ def encode(
             raise InputError(f"The size is {bpp} bpp; it must be a number above 0.")
         bytes = math.floor(bpp * height * width / 8)
     writer = chosen.analyse(pixels, options)
+    if protect is not False:
+        writer = _Protected(writer, protection.DEFAULT if protect is True else protect)
     if bytes is not None:
         return rate.fit(writer, bytes)
     return writer.write(writer.step_of(50 if quality is None else quality))
@@ -71,7 +77,7 @@ def decode(data: bytes, layers: int | None = None) -> Decoded:
     warning. Raises `StreamError` when nothing is left or the data is no stream, `ModelError` when the stream's model is
     not here.
     """
-    stream = container.read(data)
+    stream, _ = _read(data)
     codec = codecs.codec_by_id(stream.header.codec)
     if layers is None:
         return codec.decode(stream)
@@ -84,17 +90,19 @@ def decode(data: bytes, layers: int | None = None) -> Decoded:
 
 def inspect(data: bytes) -> Info:
     """Return what is in a stream and what each of its bytes is spent on; raises the errors of `decode`."""
-    stream = container.read(data)
+    stream, recovered = _read(data)
     header = stream.header
     codec = codecs.codec_by_id(header.codec)
     spent = {"header": 0, "framing": 0, "lost": 0, "payload": 0}
-    for span in container.layout(data):
+    for span in container.layout(recovered.stream):
         spent[span.name] += span.length
     parts = [
         Part("header", spent["header"], "magic, version, codec, size, model"),
         Part("framing", spent["framing"], "type, length and check of each section"),
         *codec.describe(stream),
     ]
+    if recovered.detail:
+        parts.append(Part("protection", len(data) - len(recovered.stream), recovered.detail))
     if spent["lost"]:
         parts.append(Part("lost", spent["lost"], "cut off or damaged"))
     return Info(
@@ -108,3 +116,21 @@ def inspect(data: bytes) -> Info:
         warnings=(*stream.warnings, *codec.warnings(stream)),
         detail=codec.detail(stream),
     )
+
+
+def _read(data: bytes) -> tuple[container.Stream, protection.Recovered]:
+    """Return a stream's sections, and what its protection, if it has one, made of the data."""
+    recovered = protection.recover(data)
+    stream = container.read(recovered.stream)
+    return replace(stream, warnings=(*recovered.warnings, *stream.warnings)), recovered
+
+
+class _Protected(Writer):
+    """A picture to be written with protection: the steps are those of another writer."""
+
+    def __init__(self, writer: Writer, share: float) -> None:
+        self.steps, self.pixels = writer.steps, writer.pixels
+        self._writer, self._share = writer, share
+
+    def write(self, step: int) -> bytes:
+        return protection.protect(self._writer.write(step), self._share)

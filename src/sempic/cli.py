@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sempic.channel import PACKET, transmit
 from sempic.errors import InputError, SempicError
 from sempic.taxonomy import CAMVID11, VOID
 
@@ -130,6 +131,12 @@ def encode(
     layers: Annotated[
         int | None, typer.Option(metavar="N", help="For layered: how many enhancement layers share the bytes.")
     ] = None,
+    protect: Annotated[
+        bool, typer.Option("--protect", help="Add error correction, a quarter of the bytes; a size counts it.")
+    ] = False,
+    protection: Annotated[
+        float | None, typer.Option(metavar="S", help="The same with another share of the bytes, up to 1.")
+    ] = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -142,6 +149,7 @@ def encode(
       sempic encode street.jpg --keep "pedestrian=1,sky=0" --bpp 0.03 --force
       sempic encode street.jpg --codec layered --bpp 0.3 --layers 4 -o street-layered.smp
       sempic encode street.jpg --codec hevc --quality 20 -o street-hevc.smp
+      sempic encode street.jpg --bytes 800 --protect -o street-safe.smp
       cat street.jpg | sempic encode - > street.smp
     """
     if sum(given is not None for given in (quality, bpp, size)) > 1:
@@ -156,8 +164,9 @@ def encode(
     import sempic
 
     start = time.perf_counter()
+    share = protect if protection is None else protection
     given = {name: value for name, value in settings.items() if value is not None}
-    data = sempic.encode(picture, codec, quality=quality, bpp=bpp, bytes=size, **given)
+    data = sempic.encode(picture, codec, quality=quality, bpp=bpp, bytes=size, protect=share, **given)
     seconds = time.perf_counter() - start
     _write(target, data, force)
     width, height = picture.size
@@ -247,6 +256,34 @@ def inspect(source: Stream, as_json: AsJson = False) -> None:
         print(f"{name}: {value}")
     for sentence in info.warnings:
         _say(f"warning: {sentence}")
+
+
+@app.command()
+def channel(
+    source: Stream,
+    output: Annotated[str, typer.Option("--output", "-o", metavar="OUT.smp", help="What arrives; - is stdout.")],
+    erase: Annotated[float, typer.Option(metavar="P", help="The probability that a packet is lost.")] = 0.0,
+    bit_errors: Annotated[float, typer.Option(metavar="P", help="The probability that a bit arrives wrong.")] = 0.0,
+    seed: Annotated[int, typer.Option(metavar="N", help="The same seed loses the same packets.")] = 0,
+    packet: Annotated[int, typer.Option(metavar="N", help="Bytes a packet.")] = PACKET,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send a stream over a simulated link that loses packets and flips bits.
+
+    A lost packet leaves zeros in its place, as at a receiver that misses its number.
+
+    \b
+    Examples:
+      sempic channel street.smp -o received.smp --erase 0.1 --seed 1
+      sempic channel street.smp -o received.smp --bit-errors 1e-4 --packet 64
+    """
+    target = _output(source, output, ".smp", force)
+    received = transmit(_read(source), erase, bit_errors, seed, packet)
+    _write(target, received.data, force)
+    report = {"output": target, "packets": received.packets, "lost": received.lost, "flips": received.flips}
+    text = f"{target}: {received.lost} of {received.packets} packets lost, {received.flips} bits flipped"
+    _report(report, text, as_json, target)
 
 
 @app.command()

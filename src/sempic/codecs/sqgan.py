@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sempic import container, runtime
+from sempic import container, protection, runtime
 from sempic.codecs import generated
 from sempic.codecs.base import Codec, Decoded, Part, Writer
 from sempic.codecs.generated import CELL, MAP_FACTORS, SentMap, Weights, grid_size, match_colours, to_pixels
@@ -186,7 +186,7 @@ class SqGan(Codec):
 
 def sent_mask(data: bytes) -> NDArray[np.bool_]:
     """Return which tokens of a stream were sent, one bool for each 16×16 cell of the picture."""
-    return _Parsed(container.read(data)).sent
+    return _Parsed(container.read(protection.recover(data).stream)).sent
 
 
 class _SqGanWriter(Writer):

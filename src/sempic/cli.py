@@ -9,7 +9,7 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
-from io import BytesIO
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,6 +37,8 @@ _INTERRUPTED = 130
 
 def main() -> None:
     """Run the command line; a user's mistake ends in one sentence on standard error, never in a traceback."""
+    if isinstance(sys.stdout, TextIOWrapper):  # names and signs that the terminal cannot show are no reason to fail
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = app(standalone_mode=False)
         sys.stdout.flush()
@@ -337,13 +339,13 @@ def demo(
       sempic demo
       sempic demo street.jpg --bytes 600 --bytes 1500
     """
-    import numpy as np
     from PIL import Image
 
     from sempic import demo as shown
     from sempic import scene
+    from sempic.codecs.base import to_rgb
 
-    picture = np.asarray(_picture(image).convert("RGB")) if image else scene.draw(seed).image
+    picture = to_rgb(_picture(image)) if image else scene.draw(seed).image
     rows, sheet, streams = shown.run(picture, sizes or [])
     output.mkdir(parents=True, exist_ok=True)
     files = {"demo.png": _saved(sheet, "PNG"), **streams}
@@ -495,10 +497,13 @@ def _picture(source: str) -> Image.Image:
 
     data = BytesIO(_read(source))
     with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, of flaws that it can live with
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             picture = Image.open(data)
             picture.load()
+            if (frames := getattr(picture, "n_frames", 1)) > 1:
+                _say(f"warning: '{source}' has {frames} frames; the first one is taken.")
             return ImageOps.exif_transpose(picture)
         except (Image.DecompressionBombError, Image.DecompressionBombWarning):
             raise InputError(f"The picture '{source}' is too large; 8192 × 8192 pixels are the limit.") from None
@@ -567,7 +572,7 @@ def _write(target: str, data: bytes, force: bool) -> None:
         sys.stdout.buffer.flush()
         return
     path = Path(target).resolve()  # so that a link goes on pointing to the file
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".sempic-{os.getpid()}.part")  # not longer than what a file may be called
     try:
         if path.exists() and not path.is_file():  # a device or pipe, which must not be replaced by a file
             path.write_bytes(data)

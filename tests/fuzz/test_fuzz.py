@@ -1,0 +1,70 @@
+"""A small fixed budget of hostile and damaged streams; `python tests/fuzz/run.py` spends a larger one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import hostile
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as budget
+from hypothesis import strategies as st
+
+import sempic
+from sempic import container
+
+
+@pytest.fixture(scope="module")
+def streams(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[bytes]]:
+    """Good streams of all codecs, whose models are loaded."""
+    folder = tmp_path_factory.mktemp("models")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEMPIC_MODELS", str(folder))
+        found = []
+        for data in hostile.seeds(folder):
+            try:  # some codecs need packages, and some streams weights, that are not always there
+                sempic.decode(data)
+            except (sempic.InputError, sempic.ModelError):
+                continue
+            found.append(data)
+        yield found
+
+
+def small(examples: int) -> budget:
+    return budget(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+
+
+@given(st.randoms(use_true_random=False))
+@small(150)
+def test_no_stream_breaks_a_bound(streams: list[bytes], chance: Random) -> None:
+    with hostile.nothing_drawn():
+        hostile.check(hostile.mutate(chance.choice(streams), chance, streams))
+
+
+@given(st.randoms(use_true_random=False))
+@small(150)
+def test_damage_is_an_error_or_warned_of(streams: list[bytes], chance: Random) -> None:
+    original = chance.choice(streams)
+    with hostile.nothing_drawn():
+        hostile.check_damage(original, hostile.damage(original, chance))
+
+
+@given(st.randoms(use_true_random=False))
+@small(5)
+def test_networks_draw_what_hostile_streams_hold(streams: list[bytes], chance: Random) -> None:
+    drawn = [data for data in streams if container.read(data).header.codec in (1, 2)]
+    hostile.check(hostile.mutate(chance.choice(drawn), chance, drawn))
+
+
+def test_the_long_run_counts_and_reports(tmp_path: Path) -> None:
+    run = [sys.executable, str(Path(__file__).with_name("run.py")), "--executions", "20", "--report", "log.json"]
+    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads((tmp_path / "log.json").read_text())
+    assert report["executions"] == 20
+    assert report["findings"] == []

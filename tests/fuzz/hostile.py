@@ -22,6 +22,8 @@ import stand_in
 import sempic
 from sempic import container, protection
 from sempic.codecs import generated, sqgan
+from sempic.coding import grid
+from sempic.coding.resample import shrink
 from sempic.container import Header, Section
 from sempic.scene import draw
 
@@ -113,20 +115,48 @@ def _borrowed(header: Header, chance: Random, others: Sequence[bytes]) -> bytes:
 
 
 def seeds(models: Path) -> list[bytes]:
-    """Return the golden streams and small ones of what they lack: layers, maps as tokens, several bands.
+    """Return the golden streams that can be read here, and small ones of what they lack.
 
-    `models` is an empty folder for stand-ins; SEMPIC_MODELS must name it.
+    `models` is a folder that SEMPIC_MODELS names, for a stand-in of the model of layers; the others are the shipped ones.
     """
-    stand_in.make(models)
+    if not any(models.iterdir()):
+        stand_in.make_layered(models)
     scene = draw(0, 96, 64)
-    with mock.patch.object(sqgan, "TOKENS_A_BAND", 5):
-        bands = sempic.encode(scene.image, segmap=scene.segmap, quality=70)
-    return [
-        *[path.read_bytes() for path in sorted(GOLDEN.glob("*.smp"))],
-        bands,
-        sempic.encode(scene.image, segmap=scene.segmap, map="tokens"),
-        sempic.encode(scene.image, "layered", segmap=scene.segmap, quality=60, layers=2),
-    ]
+    found = [path.read_bytes() for path in sorted(GOLDEN.glob("*.smp"))]
+    found.append(sempic.encode(scene.image, "layered", segmap=scene.segmap, quality=60, layers=2))
+    for data in list(found):
+        stream = container.read(protection.recover(data).stream)
+        try:
+            sempic.inspect(data)
+        except (sempic.InputError, sempic.ModelError):  # packages and weights that are not here
+            found.remove(data)
+            continue
+        if stream.header.codec == sqgan.SqGan.id:
+            found += _more_of_sqgan(stream)
+    return found
+
+
+def _more_of_sqgan(stream: container.Stream) -> list[bytes]:
+    """Return a stream's tokens in several bands, and some of them as the tokens of its map, without any network."""
+    parsed, first = sqgan._Parsed(stream), stream.sections[0]
+    rows, columns = parsed.tokens.shape
+    ranks = np.arange(rows * columns).reshape(rows, columns)
+    classes = shrink(parsed.map.quarter(rows, columns), 4)
+    writer = sqgan._SqGanWriter(
+        stream.header,
+        Section(first.type, bytes((first.payload[0] & 15,)) + first.payload[1:]),
+        parsed.tokens,
+        -ranks,
+        classes,
+        parsed.weights.grid_tables("image"),
+    )
+    with mock.patch.object(sqgan, "TOKENS_A_BAND", 20):
+        bands = writer.write(60)
+    unknown = np.full_like(classes, sqgan.UNKNOWN_CLASS)
+    coded = grid.encode_band(parsed.tokens, parsed.sent, ranks < 0, unknown, parsed.weights.grid_tables("map"))
+    colours = first.payload[1 : 2 + first.payload[1]]
+    tokens = container.write(stream.header, [Section(sqgan.SectionType.MAP_TOKENS, b"\0" + colours + coded)])
+    return [bands, tokens]
 
 
 # -- reading them -----------------------------------------------------------------------------------------------------

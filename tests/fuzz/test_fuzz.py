@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 
 import sempic
 from sempic import container
+from sempic.codecs.layered import Layered
+from sempic.codecs.sqgan import SqGan
 
 
 @pytest.fixture(scope="module")
@@ -25,13 +27,9 @@ def streams(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[bytes]]:
     folder = tmp_path_factory.mktemp("models")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEMPIC_MODELS", str(folder))
-        found = []
-        for data in hostile.seeds(folder):
-            try:  # some codecs need packages, and some streams weights, that are not always there
-                sempic.decode(data)
-            except (sempic.InputError, sempic.ModelError):
-                continue
-            found.append(data)
+        found = hostile.seeds(folder)
+        for data in found:
+            sempic.decode(data)
         yield found
 
 
@@ -40,14 +38,14 @@ def small(examples: int) -> budget:
 
 
 @given(st.randoms(use_true_random=False))
-@small(150)
+@small(100)
 def test_no_stream_breaks_a_bound(streams: list[bytes], chance: Random) -> None:
     with hostile.nothing_drawn():
         hostile.check(hostile.mutate(chance.choice(streams), chance, streams))
 
 
 @given(st.randoms(use_true_random=False))
-@small(150)
+@small(100)
 def test_damage_is_an_error_or_warned_of(streams: list[bytes], chance: Random) -> None:
     original = chance.choice(streams)
     with hostile.nothing_drawn():
@@ -57,14 +55,14 @@ def test_damage_is_an_error_or_warned_of(streams: list[bytes], chance: Random) -
 @given(st.randoms(use_true_random=False))
 @small(5)
 def test_networks_draw_what_hostile_streams_hold(streams: list[bytes], chance: Random) -> None:
-    drawn = [data for data in streams if container.read(data).header.codec in (1, 2)]
+    drawn = [data for data in streams if data.startswith(container.MAGIC) and data[3] in (SqGan.id, Layered.id)]
     hostile.check(hostile.mutate(chance.choice(drawn), chance, drawn))
 
 
 def test_the_long_run_counts_and_reports(tmp_path: Path) -> None:
-    run = [sys.executable, str(Path(__file__).with_name("run.py")), "--executions", "20", "--report", "log.json"]
-    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    run = [sys.executable, str(Path(__file__).with_name("run.py")), "--executions", "5", "--report", "log.json"]
+    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads((tmp_path / "log.json").read_text())
-    assert report["executions"] == 20
+    assert report["executions"] == 5
     assert report["findings"] == []

@@ -185,6 +185,16 @@ def test_a_size_counts_the_protection(limit: int) -> None:
     assert "protection" in [part.name for part in sempic.inspect(data).parts]
 
 
+def test_steps_that_are_too_big_to_protect_do_not_end_the_search() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (320, 400, 3), np.uint8)
+    assert len(sempic.encode(noise, "webp", quality=70)) > 16320
+    assert 2000 < len(sempic.encode(noise, "webp", bytes=3000, protect=True)) <= 3000
+    with pytest.raises(InputError, match="16320"):
+        sempic.encode(noise, "webp", quality=70, protect=True)
+    with pytest.raises(sempic.BudgetError):
+        sempic.encode(noise, "webp", bytes=90, protect=True)
+
+
 @pytest.mark.parametrize("share", [0, 0.0, -1, 3])
 def test_an_impossible_share_is_a_sentence(share: float) -> None:
     with pytest.raises(InputError, match="share of protection"):

@@ -53,6 +53,9 @@ def encode(
     """
     if sum(given is not None for given in (quality, bpp, bytes)) > 1:
         raise InputError("Give only one of quality, bpp and bytes.")
+    share = protection.DEFAULT if protect is True else protect
+    if share is not False:
+        protection.check_share(share)
     chosen = codecs.codec(codec)
     options = chosen.settings(**settings)
     pixels = to_rgb(image)
@@ -62,8 +65,8 @@ def encode(
             raise InputError(f"The size is {bpp} bpp; it must be a number above 0.")
         bytes = math.floor(bpp * height * width / 8)
     writer = chosen.analyse(pixels, options)
-    if protect is not False:
-        writer = _Protected(writer, protection.DEFAULT if protect is True else protect)
+    if share:
+        writer = _Protected(writer, share, bytes)
     if bytes is not None:
         return rate.fit(writer, bytes)
     return writer.write(writer.step_of(50 if quality is None else quality))
@@ -128,9 +131,16 @@ def _read(data: bytes) -> tuple[container.Stream, protection.Recovered]:
 class _Protected(Writer):
     """A picture to be written with protection: the steps are those of another writer."""
 
-    def __init__(self, writer: Writer, share: float) -> None:
+    def __init__(self, writer: Writer, share: float, limit: int | None) -> None:
         self.steps, self.pixels = writer.steps, writer.pixels
-        self._writer, self._share = writer, share
+        self._writer, self._share, self._limit = writer, share, limit
 
     def write(self, step: int) -> bytes:
-        return protection.protect(self._writer.write(step), self._share)
+        """Return a protected stream; a bare one where that alone is above the limit and too big to be protected."""
+        stream = self._writer.write(step)
+        try:
+            return protection.protect(stream, self._share)
+        except InputError:
+            if self._limit is None or len(stream) <= self._limit:
+                raise
+            return stream

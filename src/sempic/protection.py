@@ -55,14 +55,19 @@ class Recovered:
     warnings: tuple[str, ...] = ()
 
 
+def check_share(share: float) -> None:
+    """Raise `InputError` for a share of protection that makes no sense."""
+    if not 0 < share <= 1:
+        raise InputError(f"The share of protection is {share}; it must be above 0 and at most 1.")
+
+
 def protect(stream: bytes, share: float = DEFAULT) -> bytes:
     """Return a stream with protection, which adds at most `share` (above 0, up to 1) of its size.
 
     Small streams may get more, for there are never less than 21 bytes of headers and one of parity in a word. Raises
     `InputError` for another share, and for a stream that does not fit into 255 packets of 64 bytes.
     """
-    if not 0 < share <= 1:
-        raise InputError(f"The share of protection is {share}; it must be above 0 and at most 1.")
+    check_share(share)
     first = next((span.offset for span in container.layout(stream) if span.section == 1), len(stream))
     layout = _choose(len(stream) + len(_END), first, share)
     body = (stream + _END).ljust(layout.capacity(), b"\0")

@@ -115,9 +115,9 @@ def _borrowed(header: Header, chance: Random, others: Sequence[bytes]) -> bytes:
 
 
 def seeds(models: Path) -> list[bytes]:
-    """Return the golden streams that can be read here, and small ones of what they lack.
+    """Return the golden streams that can be read here, and small ones of what they lack; load all their models.
 
-    `models` is a folder that SEMPIC_MODELS names, for a stand-in of the model of layers; the others are the shipped ones.
+    `models` is a folder that SEMPIC_MODELS names, for a stand-in of the model of layers; all else is as shipped.
     """
     if not any(models.iterdir()):
         stand_in.make_layered(models)
@@ -127,7 +127,7 @@ def seeds(models: Path) -> list[bytes]:
     for data in list(found):
         stream = container.read(protection.recover(data).stream)
         try:
-            sempic.inspect(data)
+            sempic.decode(data)
         except (sempic.InputError, sempic.ModelError):  # packages and weights that are not here
             found.remove(data)
             continue

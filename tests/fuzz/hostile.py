@@ -164,10 +164,10 @@ def _more_of_sqgan(stream: container.Stream) -> list[bytes]:
 
 @contextmanager
 def nothing_drawn() -> Iterator[None]:
-    """Replace the networks that draw: black pictures and maps, but all else as it is."""
+    """Replace the networks that draw: grey pictures and maps of one class, but all else as it is."""
 
     def drawn(network: Any, rows: int, columns: int, **inputs: Any) -> Any:
-        return np.zeros((3, generated.CELL * rows, generated.CELL * columns), np.float32)
+        return np.full((3, generated.CELL * rows, generated.CELL * columns), np.float32(0.5))
 
     def draw_map(weights: Any, tokens: Any, sent: Any, height: int, width: int) -> Any:
         return generated.SentMap(np.zeros((height, width), np.uint8), 4)

@@ -135,8 +135,10 @@ class SqGan(Codec):
             layout=weights.layout(padded_map, parsed.palette),
         )
         picture = match_colours(picture[:, : rows * CELL, : columns * CELL], quarter, parsed.palette)
+        pixels = to_pixels(picture, height, width)
+        del picture  # for a large one's memory
         segmap = enlarge(parsed.map.small, parsed.map.factor, height, width)
-        return Decoded(to_pixels(picture, height, width), segmap, (*stream.warnings, *parsed.warnings))
+        return Decoded(pixels, segmap, (*stream.warnings, *parsed.warnings))
 
     def describe(self, stream: Stream) -> list[Part]:
         """Name what each section holds."""

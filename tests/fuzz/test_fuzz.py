@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from sempic import container
 from sempic.codecs.layered import Layered
 from sempic.codecs.sqgan import SqGan
+from sempic.container import Section
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +55,18 @@ def test_damage_is_an_error_or_warned_of(streams: list[bytes], chance: Random) -
 def test_networks_draw_what_hostile_streams_hold(streams: list[bytes], chance: Random) -> None:
     drawn = [data for data in streams if data.startswith(container.MAGIC) and data[3] in (SqGan.id, Layered.id)]
     hostile.check(hostile.mutate(chance.choice(drawn), chance, drawn))
+
+
+@pytest.mark.parametrize(
+    ("codec", "payload"), [(SqGan.id, b"\x01\0"), (SqGan.id, b"\x08\0"), (Layered.id, b"\x01\0\0")]
+)
+def test_a_few_bytes_for_a_large_picture_take_bounded_memory(streams: list[bytes], codec: int, payload: bytes) -> None:
+    headers = [container.read(data).header for data in streams if data.startswith(container.MAGIC)]
+    header = next((header for header in headers if header.codec == codec), None)
+    if header is None:
+        pytest.skip("no weights of this codec")
+    with hostile.nothing_drawn():
+        assert hostile.check(container.write(replace(header, width=1280, height=1280), [Section(1, payload)]))
 
 
 def test_the_long_run_counts_and_reports(tmp_path: Path) -> None:

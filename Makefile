@@ -3,13 +3,18 @@
 PYTHON ?= python3
 VENV ?= .venv
 DEMO_VENV ?= .venv-demo
+STUDIO_VENV ?= .venv-studio
 CLASSICS = hevc,av1,jpegxl,jpeg2000,webp,jpeg
 
-.PHONY: demo test lint bench results clean
+.PHONY: demo studio test lint bench results clean
 
 # The demo runs as a user would: the package alone, without torch.
 demo: $(DEMO_VENV)/ready
 	$(DEMO_VENV)/bin/sempic demo $(if $(IMAGE),"$(IMAGE)") -o demo-out
+
+# A web page on http://127.0.0.1:7860, until Ctrl-C.
+studio: $(STUDIO_VENV)/ready
+	$(STUDIO_VENV)/bin/sempic studio
 
 test: lint
 	$(VENV)/bin/python -m pytest
@@ -32,7 +37,7 @@ results: $(VENV)/ready
 		--codecs sqgan,sqgan:map=half,sqgan:map=eighth,sqgan:map=tokens
 
 clean:
-	rm -rf "$(VENV)" "$(DEMO_VENV)" demo-out bench-out build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf "$(VENV)" "$(DEMO_VENV)" "$(STUDIO_VENV)" demo-out bench-out build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # torch goes first, by its exact version: where pip's own settings name a folder of wheels, a CPU build of that version
 # is taken from there; elsewhere the same command takes the registry's build.
@@ -45,4 +50,9 @@ $(VENV)/ready: pyproject.toml
 $(DEMO_VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv "$(DEMO_VENV)"
 	$(DEMO_VENV)/bin/python -m pip install --quiet -e .
+	touch "$@"
+
+$(STUDIO_VENV)/ready: pyproject.toml
+	$(PYTHON) -m venv "$(STUDIO_VENV)"
+	$(STUDIO_VENV)/bin/python -m pip install --quiet -e ".[studio]"
 	touch "$@"

@@ -25,7 +25,7 @@ from sempic.scene import Scene, draw
 from sempic.taxonomy import CAMVID11
 
 CLASSES, CODES, WIDTH, CELL = len(CAMVID11), 1024, 32, 16
-SQGAN, LAYERED, SEGMENTER = "sqgan-camvid11", "layered-camvid11", "segmenter-camvid11"
+SQGAN, LAYERED, SPIC, SEGMENTER = "sqgan-camvid11", "layered-camvid11", "spic-camvid11", "segmenter-camvid11"
 Shape = Sequence[int | str]
 
 
@@ -40,6 +40,7 @@ def make(folder: Path) -> None:
     make_segmenter(folder)
     make_sqgan(folder)
     make_layered(folder)
+    make_spic(folder)
 
 
 def make_segmenter(folder: Path) -> None:
@@ -117,6 +118,16 @@ def make_layered(folder: Path) -> None:
     tables |= dict(_scene_tables()) | {"log_gains": gains, "log_returns": -gains}
     np.savez_compressed(into / runtime.TABLES, **tables)  # type: ignore[arg-type]
     write_card(into, "layered")
+
+
+def make_spic(folder: Path) -> None:
+    """Write a denoiser that knows pictures to lie around the enlarged coarse picture, tinted by the classes."""
+    into = folder / SPIC
+    into.mkdir(parents=True)
+    into.joinpath("denoiser.onnx").write_bytes(_denoiser_network())
+    tables = dict(_scene_tables()) | {"colours": _colours(), "sigma": np.array([0.01, 0.5], np.float32)}
+    np.savez_compressed(into / runtime.TABLES, **tables)  # type: ignore[arg-type]
+    write_card(into, "spic")
 
 
 def write_card(folder: Path, kind: str) -> runtime.Card:
@@ -259,6 +270,34 @@ def _write_layered_networks(folder: Path) -> None:
     inputs = {"latents": ["n", 3, "rows", "columns"], "strength": ["n"], "layout": ["n", CLASSES + 4, "h", "w"]}
     outputs = [("image", TensorProto.FLOAT, ["n", 3, "H", "W"])]
     (folder / "decoder.onnx").write_bytes(network(nodes, inputs, outputs, constants))
+
+
+def _denoiser_network() -> bytes:
+    """D(x; σ) of a Gaussian of deviation 0.1 around that mean: x in σ⁻² parts, the mean in 0.1⁻² parts."""
+    nodes = [
+        helper.make_node("Resize", ["coarse", "", "by_4"], ["plain"], mode="linear"),
+        helper.make_node("Conv", ["segmap", "tints"], ["tint"]),
+        helper.make_node("Resize", ["tint", "", "by_4"], ["tints_of_pixels"], mode="nearest"),
+        helper.make_node("Add", ["plain", "tints_of_pixels"], ["mean"]),
+        helper.make_node("Sub", ["noisy", "mean"], ["off"]),
+        helper.make_node("Mul", ["sigma", "sigma"], ["of_noise"]),
+        helper.make_node("Add", ["of_noise", "of_pictures"], ["of_both"]),
+        helper.make_node("Div", ["of_pictures", "of_both"], ["share"]),
+        helper.make_node("Mul", ["off", "share"], ["kept"]),
+        helper.make_node("Add", ["mean", "kept"], ["image"]),
+    ]
+    constants = {
+        "by_4": np.array([1, 1, 4, 4]),
+        "tints": 0.1 * (_colours().T[:, :, None, None] - 0.5),
+        "of_pictures": np.array(0.1**2),
+    }
+    inputs: dict[str, Shape] = {
+        "noisy": ["n", 3, "H", "W"],
+        "coarse": ["n", 3, "h", "w"],
+        "segmap": ["n", CLASSES, "h", "w"],
+        "sigma": ["n"],
+    }
+    return network(nodes, inputs, [("image", TensorProto.FLOAT, ["n", 3, "H", "W"])], constants)
 
 
 @cache

@@ -62,7 +62,7 @@ def test_too_small_a_size_names_the_floor(image: NDArray[np.uint8]) -> None:
         ({"bpp": float("nan")}, "above 0"),
         ({"bpp": float("inf")}, "above 0"),
         ({"qualty": 3}, "'qualty' is not a setting of the codec hevc; it knows scale"),
-        ({"codec": "jpg"}, "known are sqgan, layered, hevc"),
+        ({"codec": "jpg"}, "known are sqgan, layered, spic, hevc"),
     ],
 )
 def test_wrong_options_are_sentences(image: NDArray[np.uint8], options: dict[str, object], sentence: str) -> None:

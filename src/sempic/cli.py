@@ -7,16 +7,17 @@ import os
 import shlex
 import sys
 import time
-import warnings
-from collections.abc import Sequence
-from io import BytesIO, TextIOWrapper
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sempic.channel import PACKET, transmit
-from sempic.errors import InputError, SempicError
+from sempic.errors import InputError, sentence
+from sempic.files import read_picture, saved, whole_file
 from sempic.taxonomy import CAMVID11, VOID
 
 if TYPE_CHECKING:
@@ -25,10 +26,54 @@ if TYPE_CHECKING:
     from PIL import Image
     from rich.console import Console
 
+    from sempic.batch import Task
+
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+batch = typer.Typer(rich_markup_mode=None)
+app.add_typer(batch, name="batch", help="Whole folders and buckets at once.")
 
 Force = Annotated[bool, typer.Option("--force", "-f", help="Replace an output file that exists.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
+Codec = Annotated[
+    str, typer.Option(help="sqgan, layered or spic; or, to compare with: hevc, av1, jpegxl, jpeg2000, webp, jpeg, bpg.")
+]
+Quality = Annotated[float | None, typer.Option(metavar="Q", help="From 0 to 100; 50 if no size is given.")]
+Bpp = Annotated[float | None, typer.Option(metavar="X", help="At most so many bits a pixel.")]
+Bytes = Annotated[int | None, typer.Option("--bytes", metavar="N", help="At most so many bytes.")]
+Keep = Annotated[
+    str | None, typer.Option(metavar="CLASS=W,...", help="Spend more (towards 1) or less (towards 0) on a class.")
+]
+Segmenter = Annotated[Path | None, typer.Option(metavar="ONNX", help="Your own segmentation network.")]
+Map = Annotated[
+    str | None,
+    typer.Option(
+        metavar="METHOD",
+        help="How the segmap is sent: full, half, quarter (the default) or eighth size; by sqgan also as tokens.",
+    ),
+]
+Perception = Annotated[
+    float | None,
+    typer.Option(metavar="P", help="For layered: from 0 (close to the original) to 1 (plausible detail)."),
+]
+Layers = Annotated[
+    int | None, typer.Option(metavar="N", help="For layered: how many enhancement layers share the bytes.")
+]
+Scale = Annotated[
+    str | None,
+    typer.Option(
+        metavar="S",
+        help="For spic: how many times the coarse picture is smaller, 3, 4 or 6. For those to compare with: auto, "
+        "full, half or quarter.",
+    ),
+]
+Protect = Annotated[
+    bool, typer.Option("--protect", help="Add error correction, a quarter of the bytes; a size counts it.")
+]
+Protection = Annotated[
+    float | None, typer.Option(metavar="S", help="The same with another share of the bytes, up to 1.")
+]
+Workers = Annotated[int | None, typer.Option(metavar="N", min=1, help="Processes; one a core if left out.")]
+Ray = Annotated[str | None, typer.Option(metavar="ADDRESS|local", help="Run on a Ray cluster instead.")]
 Stream = Annotated[str, typer.Argument(metavar="IN.smp", help="The stream; - reads standard input.")]
 
 _CAMVID_VOID = 11  # how CamVid's own label pictures write void
@@ -45,10 +90,10 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         code = _INTERRUPTED
     except Exception as error:
-        sentence, code = _explain(error)
-        if sentence is None:
+        words, code = _explain(error)
+        if words is None:
             raise
-        _say(sentence)
+        _say(words)
         _drop_output()
     if code == _INTERRUPTED:
         _say("Interrupted.")
@@ -57,17 +102,10 @@ def main() -> None:
 
 def _explain(error: Exception) -> tuple[str | None, int]:
     """What to tell the user about an error, and the exit code; no sentence for a mistake of our own."""
-    if isinstance(error, SempicError):
-        return str(error), 1
-    if isinstance(error, MemoryError):
-        return "There is not enough memory for this picture.", 1
-    if isinstance(error, OSError):
-        about = f"'{error.filename}': " if error.filename else ""
-        return f"{about}{error.strerror or error}.", 1
     # The usage errors of click, of which some releases of typer bring a private copy: known by what they can do.
     if hasattr(error, "format_message"):
         return str(error.format_message()), 2
-    return None, 1
+    return sentence(error), 1
 
 
 def _drop_output() -> None:
@@ -78,8 +116,8 @@ def _drop_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _say(sentence: str) -> None:
-    print("sempic:", " ".join(sentence.split()), file=sys.stderr)
+def _say(words: str) -> None:
+    print("sempic:", " ".join(words.split()), file=sys.stderr)
 
 
 # -- commands ---------------------------------------------------------------------------------------------------------
@@ -105,40 +143,21 @@ def encode(
     output: Annotated[
         str | None, typer.Option("--output", "-o", metavar="OUT.smp", help="IN.smp if left out; - is standard output.")
     ] = None,
-    codec: Annotated[
-        str, typer.Option(help="sqgan or layered; or, to compare with: hevc, av1, jpegxl, jpeg2000, webp, jpeg, bpg.")
-    ] = "sqgan",
-    quality: Annotated[float | None, typer.Option(metavar="Q", help="From 0 to 100; 50 if no size is given.")] = None,
-    bpp: Annotated[float | None, typer.Option(metavar="X", help="At most so many bits a pixel.")] = None,
-    size: Annotated[int | None, typer.Option("--bytes", metavar="N", help="At most so many bytes.")] = None,
-    keep: Annotated[
-        str | None,
-        typer.Option(metavar="CLASS=W,...", help="Spend more (towards 1) or less (towards 0) on a class."),
-    ] = None,
+    codec: Codec = "sqgan",
+    quality: Quality = None,
+    bpp: Bpp = None,
+    size: Bytes = None,
+    keep: Keep = None,
     segmap: Annotated[
         Path | None, typer.Option(metavar="PNG", help="Class ids as a palette or grey PNG of the picture's size.")
     ] = None,
-    segmenter: Annotated[Path | None, typer.Option(metavar="ONNX", help="Your own segmentation network.")] = None,
-    map: Annotated[
-        str | None,
-        typer.Option(
-            metavar="METHOD",
-            help="How the segmap is sent: full, half, quarter (the default) or eighth size; by sqgan also as tokens.",
-        ),
-    ] = None,
-    perception: Annotated[
-        float | None,
-        typer.Option(metavar="P", help="For layered: from 0 (close to the original) to 1 (plausible detail)."),
-    ] = None,
-    layers: Annotated[
-        int | None, typer.Option(metavar="N", help="For layered: how many enhancement layers share the bytes.")
-    ] = None,
-    protect: Annotated[
-        bool, typer.Option("--protect", help="Add error correction, a quarter of the bytes; a size counts it.")
-    ] = False,
-    protection: Annotated[
-        float | None, typer.Option(metavar="S", help="The same with another share of the bytes, up to 1.")
-    ] = None,
+    segmenter: Segmenter = None,
+    map: Map = None,
+    perception: Perception = None,
+    layers: Layers = None,
+    scale: Scale = None,
+    protect: Protect = False,
+    protection: Protection = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -150,25 +169,23 @@ def encode(
       sempic encode street.jpg -o small.smp --bytes 600
       sempic encode street.jpg --keep "pedestrian=1,sky=0" --bpp 0.03 --force
       sempic encode street.jpg --codec layered --bpp 0.3 --layers 4 -o street-layered.smp
+      sempic encode street.jpg --codec spic --bpp 0.09 -o street-spic.smp
       sempic encode street.jpg --codec hevc --quality 20 -o street-hevc.smp
       sempic encode street.jpg --bytes 800 --protect -o street-safe.smp
       cat street.jpg | sempic encode - > street.smp
     """
-    if sum(given is not None for given in (quality, bpp, size)) > 1:
-        raise typer.BadParameter("Give only one of --quality, --bpp and --bytes.")
+    _one_size(quality, bpp, size)
     target = _output(source, output, ".smp", force)
     picture = _picture(source)
-    settings: dict[str, Any] = {"keep": keep, "segmenter": segmenter and str(segmenter), "map": map}
-    settings |= {"perception": perception, "layers": layers}
+    settings = _settings(keep=keep, segmenter=segmenter, map=map, perception=perception, layers=layers, scale=scale)
     if segmap is not None:
         settings["segmap"] = _label_picture(segmap)
 
     import sempic
 
     start = time.perf_counter()
-    share = protect if protection is None else protection
-    given = {name: value for name, value in settings.items() if value is not None}
-    data = sempic.encode(picture, codec, quality=quality, bpp=bpp, bytes=size, protect=share, **given)
+    share = _share(protect, protection)
+    data = sempic.encode(picture, codec, quality=quality, bpp=bpp, bytes=size, protect=share, **settings)
     seconds = time.perf_counter() - start
     _write(target, data, force)
     width, height = picture.size
@@ -190,6 +207,17 @@ def decode(
     layers: Annotated[
         str, typer.Option(metavar="base|N|all", help="How many of the layers behind the base to use.")
     ] = "all",
+    steps: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="For spic: 1 (fast) to 50 steps of drawing; 0 shows the coarse picture."),
+    ] = None,
+    guidance: Annotated[
+        float | None,
+        typer.Option(metavar="W", help="For spic: how far the map leads, 0 to 20; above 1, beyond training."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="For spic: another number, another drawing of the same.")
+    ] = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -202,6 +230,7 @@ def decode(
       sempic decode street.smp -o decoded.png
       sempic decode street.smp -o decoded.png --segmap-out classes.png
       sempic decode street.smp -o base.png --layers base
+      sempic decode street-spic.smp --steps 1
     """
     if layers not in ("base", "all") and not layers.isdecimal():
         raise typer.BadParameter(f"The layers can be base, all or a number, not '{layers}'.")
@@ -217,17 +246,21 @@ def decode(
     import sempic
 
     form = _format(target)
+    count = None if layers == "all" else 0 if layers == "base" else int(layers)
+    options: dict[str, Any] = {"steps": steps, "guidance": guidance, "seed": seed}
+    given = {name: value for name, value in options.items() if value is not None}
     start = time.perf_counter()
-    decoded = sempic.decode(data, None if layers == "all" else 0 if layers == "base" else int(layers))
+    with _passes() as progress:
+        decoded = sempic.decode(data, count, progress=progress, **given)
     seconds = time.perf_counter() - start
     if segmap_out is not None:
         if decoded.segmap is None:
             raise InputError("The stream carries no segmap; leave --segmap-out away.")
-        _write(str(segmap_out), _saved(_palette_picture(decoded.segmap), "PNG"), force)
+        _write(str(segmap_out), saved(_palette_picture(decoded.segmap), "PNG"), force)
     picture = Image.fromarray(decoded.image)
-    _write(target, _saved(picture, form), force)
-    for sentence in decoded.warnings:
-        _say(f"warning: {sentence}")
+    _write(target, saved(picture, form), force)
+    for warning in decoded.warnings:
+        _say(f"warning: {warning}")
     report = {"output": target, "width": picture.width, "height": picture.height, "seconds": round(seconds, 3)}
     text = f"{target}: {picture.width} × {picture.height} in {seconds:.2f} s"
     _report(report | {"warnings": list(decoded.warnings)}, text, as_json, target)
@@ -256,8 +289,8 @@ def inspect(source: Stream, as_json: AsJson = False) -> None:
     _table(f"{made}, {info.width} × {info.height}", ("part", "bytes", "share", ""), rows)
     for name, value in info.detail.items():
         print(f"{name}: {value}")
-    for sentence in info.warnings:
-        _say(f"warning: {sentence}")
+    for warning in info.warnings:
+        _say(f"warning: {warning}")
 
 
 @app.command()
@@ -348,13 +381,104 @@ def demo(
     picture = to_rgb(_picture(image)) if image else scene.draw(seed).image
     rows, sheet, streams = shown.run(picture, sizes or [])
     output.mkdir(parents=True, exist_ok=True)
-    files = {"demo.png": _saved(sheet, "PNG"), **streams}
+    files = {"demo.png": saved(sheet, "PNG"), **streams}
     if image is None:
-        files["scene.png"] = _saved(Image.fromarray(picture), "PNG")
+        files["scene.png"] = saved(Image.fromarray(picture), "PNG")
     for name, data in files.items():
         _write(str(output / name), data, force=True)
     _table(f"{picture.shape[1]} × {picture.shape[0]}", shown.COLUMNS, rows)
     print("wrote", ", ".join(str(output / name) for name in files))
+
+
+Source = Annotated[str, typer.Argument(metavar="SOURCE", help="A folder, or an address such as s3://bucket/streets.")]
+Dest = Annotated[str, typer.Argument(metavar="DEST", help="Another, which gets the same folders; made if need be.")]
+Anew = Annotated[bool, typer.Option("--force", "-f", help="Do all anew, and replace what is there.")]
+
+
+@batch.command("encode")
+def batch_encode(
+    source: Source,
+    dest: Dest,
+    codec: Codec = "sqgan",
+    quality: Quality = None,
+    bpp: Bpp = None,
+    size: Bytes = None,
+    keep: Keep = None,
+    segmenter: Segmenter = None,
+    map: Map = None,
+    perception: Perception = None,
+    layers: Layers = None,
+    scale: Scale = None,
+    protect: Protect = False,
+    protection: Protection = None,
+    workers: Workers = None,
+    ray: Ray = None,
+    force: Anew = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write every picture below SOURCE as a stream: a/b.jpg becomes a/b.jpg.smp, so no two can meet in one name.
+
+    Streams that are in DEST, and whole, are not written again: an interrupted run goes on where it stopped. Hidden
+    files and those without the suffix of a picture are left out. What went wrong is told at the end, and the exit code
+    is 1.
+
+    \b
+    Examples:
+      sempic batch encode photos streams --bytes 1000
+      sempic batch encode photos streams --bytes 1000 --protect
+      sempic batch encode s3://bucket/streets s3://bucket/streams --bpp 0.03 --workers 8
+    """
+    from sempic.batch import Encoding
+
+    _one_size(quality, bpp, size)
+    settings = _settings(keep=keep, segmenter=segmenter, map=map, perception=perception, layers=layers, scale=scale)
+    task = Encoding(codec, quality, bpp, size, settings, _share(protect, protection))
+    _batch(task, source, dest, workers, ray, force, as_json)
+
+
+@batch.command("decode")
+def batch_decode(
+    source: Source,
+    dest: Dest,
+    workers: Workers = None,
+    ray: Ray = None,
+    force: Anew = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write the picture in every stream below SOURCE: a/b.jpg.smp becomes a/b.jpg.png.
+
+    Pictures that are in DEST, and whole, are not written again: an interrupted run goes on where it stopped. Files
+    without the suffix .smp are left out. What went wrong is told at the end, and the exit code is 1.
+
+    \b
+    Examples:
+      sempic batch decode streams pictures
+    """
+    from sempic.batch import Decoding
+
+    _batch(Decoding(), source, dest, workers, ray, force, as_json)
+
+
+def _batch(
+    task: Task, source: str, dest: str, workers: int | None, ray: str | None, force: bool, as_json: bool
+) -> None:
+    from sempic import batch as batches
+
+    start = time.perf_counter()
+    with _progress(f"{source} to {dest}") as progress:
+        found = batches.run(
+            task, source, dest, workers=workers or os.cpu_count() or 1, ray_address=ray, force=force, progress=progress
+        )
+    seconds = time.perf_counter() - start
+    for name, warnings in found.warnings.items():
+        for warning in warnings:
+            _say(f"warning: {name}: {warning}")
+    for name, why in found.failed.items():
+        _say(f"failed: {_about(name, why)}")
+    text = f"{found.written} written, {found.finished} finished before, {len(found.failed)} failed in {seconds:.1f} s"
+    _report(found.to_json() | {"seconds": round(seconds, 3)}, text, as_json, dest)
+    if found.failed:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -371,8 +495,8 @@ def bench(
     output: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where results and files go.")] = Path(
         "bench-out"
     ),
-    workers: Annotated[int | None, typer.Option(metavar="N", min=1, help="Processes; one a core if left out.")] = None,
-    ray: Annotated[str | None, typer.Option(metavar="ADDRESS|local", help="Run on a Ray cluster instead.")] = None,
+    workers: Workers = None,
+    ray: Ray = None,
 ) -> None:
     """Measure codecs: encode to real files, decode each in another process, compare with the originals.
 
@@ -383,8 +507,6 @@ def bench(
       sempic bench camvid:test --codecs sqgan,hevc,jpegxl --points 0.03,0.05,0.1 --out results
       sempic bench photos/ --codecs sqgan,av1 --points 600B,1200B --limit 24
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
     from sempic import datasets
     from sempic.bench import metrics as known
     from sempic.bench import report as tables
@@ -400,9 +522,7 @@ def bench(
     if limit is not None and limit < len(pictures):
         pictures = [pictures[i * len(pictures) // limit] for i in range(limit)]
     output.mkdir(parents=True, exist_ok=True)
-    columns = BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress("{task.description}", *columns, console=_console(stderr=True)) as progress:
-        bar = progress.add_task(f"{len(chosen)} codecs on {data}", total=None)
+    with _progress(f"{len(chosen)} codecs on {data}") as progress:
         found = runner.run(
             data,
             pictures,
@@ -414,7 +534,7 @@ def bench(
             ray_address=ray,
             unavailable=missing,
             command=shlex.join(["sempic", *sys.argv[1:]]),
-            progress=lambda done, total: progress.update(bar, completed=done, total=total),
+            progress=progress,
         )
     for result in found:
         results.save(result, output / f"{result.label.replace(' ', '-')}.json")
@@ -422,7 +542,7 @@ def bench(
     for name, why in missing.items():
         _say(f"{name} was not measured: {why}")
     for name, why in found[0].unread.items():
-        _say(f"left out: {why if name in why else f'{name}: {why}'}")
+        _say(f"left out: {_about(name, why)}")
 
 
 @app.command()
@@ -477,11 +597,53 @@ def compare(
 
     image = to_rgb(picture)
     found = shown.compare(image, size, [name.strip() for name in names.split(",")] if names else list(CODECS))
-    data = _saved(shown.sheet(image, found), form) if form else shown.page(image, found, size).encode()
+    data = saved(shown.sheet(image, found), form) if form else shown.page(image, found, size).encode()
     _write(target, data, force)
     rows = [(one.codec, str(one.bytes) if one.bytes else "-", one.why or one.caption) for one in found]
     _table(f"at most {size} bytes", ("codec", "bytes", ""), rows)
     print("wrote", target)
+
+
+@app.command()
+def studio(
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Where to listen; only this machine reaches the default.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=65535, help="7860 or the next if left out.")
+    ] = None,
+    browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
+) -> None:
+    """Show a web page on which a picture is coded and looked at, until Ctrl-C.
+
+    \b
+    Examples:
+      sempic studio
+    """
+    from sempic.studio import page
+
+    page.serve(host, port, browser)
+
+
+# -- options ----------------------------------------------------------------------------------------------------------
+
+
+def _one_size(quality: float | None, bpp: float | None, size: int | None) -> None:
+    if sum(given is not None for given in (quality, bpp, size)) > 1:
+        raise typer.BadParameter("Give only one of --quality, --bpp and --bytes.")
+
+
+def _settings(**given: Any) -> dict[str, Any]:
+    """The codec's settings that were given on the command line, paths as texts and scales like "4" as numbers."""
+    settings = {k: str(value) if isinstance(value, Path) else value for k, value in given.items() if value is not None}
+    if settings.get("scale", "").isdecimal():
+        settings["scale"] = int(settings["scale"])
+    return settings
+
+
+def _share(protect: bool, protection: float | None) -> float | bool:
+    """What `sempic.encode` takes as `protect`: the share alone says enough."""
+    return protect if protection is None else protection
 
 
 # -- files ------------------------------------------------------------------------------------------------------------
@@ -492,23 +654,11 @@ def _read(source: str) -> bytes:
 
 
 def _picture(source: str) -> Image.Image:
-    """The picture in a file, upright."""
-    from PIL import Image, ImageOps
-
-    data = BytesIO(_read(source))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's, of flaws that it can live with
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        try:
-            picture = Image.open(data)
-            picture.load()
-            if (frames := getattr(picture, "n_frames", 1)) > 1:
-                _say(f"warning: '{source}' has {frames} frames; the first one is taken.")
-            return ImageOps.exif_transpose(picture)
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-            raise InputError(f"The picture '{source}' is too large; 8192 × 8192 pixels are the limit.") from None
-        except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow raises for a broken file
-            raise InputError(f"'{source}' is not a picture that can be read.") from error
+    """The picture in a file; that there is more in it is told."""
+    picture, warnings = read_picture(_read(source), source)
+    for warning in warnings:
+        _say(f"warning: {warning}")
+    return picture
 
 
 def _label_picture(path: Path) -> NDArray[np.uint8]:
@@ -559,12 +709,6 @@ def _format(target: str) -> str:
     return form
 
 
-def _saved(picture: Image.Image, form: str) -> bytes:
-    out = BytesIO()
-    picture.save(out, form)
-    return out.getvalue()
-
-
 def _write(target: str, data: bytes, force: bool) -> None:
     """Write a file that appears under its name only when it is whole."""
     if target == "-":
@@ -572,26 +716,36 @@ def _write(target: str, data: bytes, force: bool) -> None:
         sys.stdout.buffer.flush()
         return
     path = Path(target).resolve()  # so that a link goes on pointing to the file
-    part = path.with_name(f".sempic-{os.getpid()}.part")  # not longer than what a file may be called
     try:
         if path.exists() and not path.is_file():  # a device or pipe, which must not be replaced by a file
             path.write_bytes(data)
             return
-        with part.open("xb") as file:
+        with whole_file(path) as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        _output(target, target, "", force)  # it may have come into being meanwhile
-        part.replace(path)
+            _output(target, target, "", force)  # it may have come into being meanwhile
     except OSError as error:
         raise OSError(error.errno, error.strerror, target) from error
-    finally:
-        part.unlink(missing_ok=True)
+
+
+def _about(name: str, why: str) -> str:
+    """A sentence that names the file it is about."""
+    return why if name in why else f"{name}: {why}"
 
 
 def _report(values: dict[str, Any], text: str, as_json: bool, target: str) -> None:
     """Print what was done, away from the data if that goes to standard output."""
     print(json.dumps(values) if as_json else text, file=sys.stderr if target == "-" else sys.stdout)
+
+
+@contextmanager
+def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on standard error; yield what is to be told how many are done, and of how many."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress("{task.description}", *columns, console=_console(stderr=True)) as progress:
+        bar = progress.add_task(title, total=None)
+        yield lambda done, total: progress.update(bar, completed=done, total=total)
 
 
 def _table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
@@ -606,6 +760,20 @@ def _table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]
     for row in rows:
         table.add_row(*row)
     _console().print(table)
+
+
+@contextmanager
+def _passes() -> Iterator[Callable[[int, int], None] | None]:
+    """What to tell of network passes, which a bar on standard error shows while they run; None without a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress("{task.description}", *columns, console=_console(stderr=True), transient=True) as bar:
+        task = bar.add_task("network passes", total=None, visible=False)
+        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
 
 
 def _console(stderr: bool = False) -> Console:

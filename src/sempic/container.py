@@ -105,6 +105,11 @@ def read(data: bytes) -> Stream:
     return _parse(data)[0]
 
 
+def read_header(data: bytes) -> Header:
+    """Return the header of a stream, of which no more need be there; raise `StreamError` as `read` does."""
+    return _header_at_start(data)[0]
+
+
 def layout(data: bytes) -> list[Span]:
     """Return what each byte of a stream is: spans in order, without gaps, from 0 to `len(data)`.
 
@@ -114,7 +119,7 @@ def layout(data: bytes) -> list[Span]:
 
 
 def _parse(data: bytes) -> tuple[Stream, list[Span]]:
-    header, place = _read_header(data)
+    header, place = _header_at_start(data)
     spans = [Span("header", 0, place)]
     sections: list[Section] = []
     warnings: tuple[str, ...] = ()
@@ -145,7 +150,7 @@ def _parse(data: bytes) -> tuple[Stream, list[Span]]:
     return Stream(header, tuple(sections), warnings), spans
 
 
-def _read_header(data: bytes) -> tuple[Header, int]:
+def _header_at_start(data: bytes) -> tuple[Header, int]:
     if not data.startswith(MAGIC):
         raise StreamError("This is not a Sempic stream: it does not start with the two magic bytes.")
     if len(data) < len(MAGIC) + 2:

@@ -64,7 +64,7 @@ def run(image: Bytes, sizes: list[int]) -> tuple[list[tuple[str, ...]], Image.Im
             ]
         mask = sent_mask(ours.data)
         panels += [
-            (f"tokens sent: {mask.mean():.0%} of the grid", _relevance(image, mask)),
+            (f"tokens sent: {mask.mean():.0%} of the grid", relevance(image, mask)),
             (ours.caption, ours.decoded.image),
             (theirs.caption, theirs.decoded.image),
         ]
@@ -82,7 +82,7 @@ def _result(image: Bytes, codec: str, size: int) -> Result:
     return Result(codec, data, decoded, bpp, middle - start, end - middle)
 
 
-def _relevance(image: Bytes, mask: NDArray[np.bool_]) -> Bytes:
+def relevance(image: Bytes, mask: NDArray[np.bool_]) -> Bytes:
     """The picture where a token was sent; grey and dark where the decoder fills in."""
     height, width, _ = image.shape
     side = -(-height // mask.shape[0]), -(-width // mask.shape[1])

@@ -19,3 +19,15 @@ class ModelError(SempicError):
 
 class BudgetError(SempicError):
     """The asked size lies below the smallest stream that the codec can write."""
+
+
+def sentence(error: Exception) -> str | None:
+    """Return what to tell a user about an error; None where it is a mistake of our own."""
+    if isinstance(error, SempicError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "There is not enough memory for this picture."
+    if isinstance(error, OSError):
+        about = f"'{error.filename}': " if error.filename else ""
+        return f"{about}{error.strerror or error}."
+    return None

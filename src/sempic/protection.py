@@ -47,12 +47,18 @@ class Recovered:
     """What a link left of a stream, and a sentence where that is not all of it.
 
     `stream` is the stream, or its start; `detail` says how it was protected and what was mended, nothing for a stream
-    that has no protection.
+    that has no protection; `mended` is whether packets were missing or bytes wrong.
     """
 
     stream: bytes
     detail: str = ""
+    mended: bool = False
     warnings: tuple[str, ...] = ()
+
+
+def may_start(data: bytes) -> bool:
+    """Whether a file of ours may start like this: bare, protected, or protected and without its first packet."""
+    return data.startswith((container.MAGIC, MAGIC, bytes(UNIT)))
 
 
 def check_share(share: float) -> None:
@@ -117,7 +123,7 @@ def recover(data: bytes) -> Recovered:
         f"{layout.packets} packets of {size}, {len(lost)} missing, {wrong} wrong bytes mended; "
         f"stands the loss of {layout.first_parity}, or {layout.later_parity} after the first section"
     )
-    return Recovered(bytes(out).rstrip(b"\0").removesuffix(_END), detail, warnings)
+    return Recovered(bytes(out).rstrip(b"\0").removesuffix(_END), detail, bool(lost or wrong), warnings)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ class Absent(Codec):
     def analyse(self, image, settings):
         raise InputError("The codec absent needs the package <nothing>: pip install nothing.")
 
-    def decode(self, stream):
+    def decode(self, stream, options):
         raise NotImplementedError
 
     def describe(self, stream):

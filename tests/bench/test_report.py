@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import re
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from headless import BROWSER, dump
 from PIL import Image, ImageFilter
 
 from sempic import scene
-from sempic.bench import gallery, tables
+from sempic.bench import gallery, plane, tables
 from sempic.bench.report import markdown_tables, write_report
 from sempic.bench.results import Point, Result, Row, save
 from sempic.errors import InputError
@@ -235,6 +237,19 @@ def test_report_fetches_nothing_and_escapes_what_it_shows(run, results):
     assert "old|&lt;b&gt;" in text
     assert "LPIPS needs the package lpips." in text
     assert "sempic bench drawn:test" in text
+
+
+def test_several_settings_of_a_codec_make_a_plane(tmp_path):
+    one, *_ = made = [result(label, codec="layered", settings={"perception": n}) for n, label in enumerate(RATES)]
+    assert plane.png([one], "psnr", "miou") is None
+    assert plane.png(made, "psnr", "lpips") is None
+    assert Image.open(io.BytesIO(plane.png(made, "psnr", "miou"))).width > 800
+    keep([replace(found, points=tuple(map(_with_distance, found.points))) for found in made], tmp_path)
+    assert (tmp_path / "plane.png") in write_report(tmp_path)
+
+
+def _with_distance(point: Point) -> Point:
+    return replace(point, metrics=point.metrics | {"lite0_frechet": 100 * (1 - point.metrics["miou"])})
 
 
 def test_report_says_when_codecs_saw_different_pictures(tmp_path):

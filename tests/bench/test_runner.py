@@ -14,7 +14,10 @@ from PIL import Image
 import sempic
 from sempic import datasets
 from sempic.bench import results, runner
-from sempic.bench.jobs import Contender, Target, encode_picture
+from sempic.bench.jobs import Contender, Target, encode_picture, measure_picture
+from sempic.codecs import spic
+from sempic.codecs.base import Decoded
+from sempic.codecs.classic.hevc import Hevc
 from sempic.errors import InputError
 from sempic.scene import draw
 
@@ -164,6 +167,22 @@ def test_contenders_are_read_with_their_settings():
         Contender.parse("gif")
     with pytest.raises(InputError, match="'colour' is not a setting"):
         Contender.parse("sqgan:colour=1")
+
+
+def test_options_of_decoding_reach_the_decoder(monkeypatch):
+    chosen = Contender.parse("spic:scale=6+steps=0+guidance=1.5")
+    assert chosen.split() == ({"scale": 6}, {"steps": 0, "guidance": 1.5})
+    for wrong in ("spic:steps=51", "hevc:steps=3", "spic:progress=1"):
+        with pytest.raises(InputError):
+            Contender.parse(wrong)
+
+    seen = []
+    monkeypatch.setattr(Hevc, "Options", spic.Options)
+    monkeypatch.setattr(Hevc, "decode", lambda self, stream, options: seen.append(options) or Decoded(image))
+    image = draw(0, 64, 48).image
+    encoded = encode_picture(image, Contender("hevc", {"steps": 3}), Target.parse("q50"))
+    measure_picture(datasets.Frame("street", image, None), encoded, ["psnr"])
+    assert seen == [spic.Options(steps=3)]
 
 
 def test_ray_and_the_process_pool_agree(folder, finished, tmp_path):

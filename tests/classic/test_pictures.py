@@ -292,3 +292,10 @@ def test_a_pyav_without_the_coder_is_a_sentence(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("av.CodecContext.create", create)
     with pytest.raises(sempic.InputError, match="codec av1 needs libsvtav1, which this build of PyAV lacks"):
         sempic.encode(scene(64, 64), "av1")
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="the system has no scheduling policies")
+def test_av1_leaves_the_priority_of_the_process_as_it_was() -> None:
+    before = os.sched_getscheduler(0)
+    sempic.encode(scene(64, 64), "av1")
+    assert os.sched_getscheduler(0) == before

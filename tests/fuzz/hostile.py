@@ -117,13 +117,16 @@ def _borrowed(header: Header, chance: Random, others: Sequence[bytes]) -> bytes:
 def seeds(models: Path) -> list[bytes]:
     """Return the golden streams that can be read here, and small ones of what they lack; load all their models.
 
-    `models` is a folder that SEMPIC_MODELS names, for a stand-in of the model of layers; all else is as shipped.
+    `models` is a folder that SEMPIC_MODELS names, for stand-ins of the models of layers and of SPIC; all else is as
+    shipped.
     """
     if not any(models.iterdir()):
         stand_in.make_layered(models)
+        stand_in.make_spic(models)
     scene = draw(0, 96, 64)
     found = [path.read_bytes() for path in sorted(GOLDEN.glob("*.smp"))]
     found.append(sempic.encode(scene.image, "layered", segmap=scene.segmap, quality=60, layers=2))
+    found.append(sempic.encode(scene.image, "spic", segmap=scene.segmap, quality=40))
     for data in list(found):
         stream = container.read(protection.recover(data).stream)
         try:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from sempic import container
 from sempic.codecs.layered import Layered
+from sempic.codecs.spic import Spic
 from sempic.codecs.sqgan import SqGan
 from sempic.container import Section
 
@@ -53,12 +54,15 @@ def test_damage_is_an_error_or_warned_of(streams: list[bytes], chance: Random) -
 @given(st.randoms(use_true_random=False))
 @small(5)
 def test_networks_draw_what_hostile_streams_hold(streams: list[bytes], chance: Random) -> None:
-    drawn = [data for data in streams if data.startswith(container.MAGIC) and data[3] in (SqGan.id, Layered.id)]
+    drawn = [
+        data for data in streams if data.startswith(container.MAGIC) and data[3] in (SqGan.id, Layered.id, Spic.id)
+    ]
     hostile.check(hostile.mutate(chance.choice(drawn), chance, drawn))
 
 
 @pytest.mark.parametrize(
-    ("codec", "payload"), [(SqGan.id, b"\x01\0"), (SqGan.id, b"\x08\0"), (Layered.id, b"\x01\0\0")]
+    ("codec", "payload"),
+    [(SqGan.id, b"\x01\0"), (SqGan.id, b"\x08\0"), (Layered.id, b"\x01\0\0"), (Spic.id, b"\x01\0")],
 )
 def test_a_few_bytes_for_a_large_picture_take_bounded_memory(streams: list[bytes], codec: int, payload: bytes) -> None:
     headers = [container.read(data).header for data in streams if data.startswith(container.MAGIC)]

@@ -21,6 +21,7 @@ from sempic.training import recipe_segment
 from sempic.training.loop import Options, Recipe, learning_rate, load_ema, train
 from sempic.training.recipe_layered import LayeredRecipe
 from sempic.training.recipe_segment import SegmentRecipe, evaluate, predict
+from sempic.training.recipe_spic import SpicRecipe
 from sempic.training.recipe_sqgan import ImageRecipe, MapRecipe
 from sempic.training.sampler import Sampler, Source
 from sempic.training.segmenters import Judge, Segmenter
@@ -63,11 +64,15 @@ def recipe(name: str) -> Recipe:
         return MapRecipe(sampler(), batch_size=2)
     if name == "layered":
         return LayeredRecipe(sampler(), segmenter(), batch_size=2)
+    if name == "spic":
+        return SpicRecipe(sampler(), segmenter(), batch_size=2)
     map_stream = MapStream(len(CAMVID11)) if name == "sqgan-predicted" else None
     return ImageRecipe(sampler(), segmenter(), name == "sqgan-predicted", map_stream, batch_size=1)
 
 
-@pytest.mark.parametrize("name", ["segmenter", "judge", "sqgan-map", "sqgan-image", "sqgan-predicted", "layered"])
+@pytest.mark.parametrize(
+    "name", ["segmenter", "judge", "sqgan-map", "sqgan-image", "sqgan-predicted", "layered", "spic"]
+)
 def test_a_step_of_each_recipe_changes_the_weights_and_reports(name):
     made = recipe(name)
     before = {key: value.clone() for key, value in made.networks.state_dict().items()}
@@ -86,7 +91,7 @@ def test_a_step_of_each_recipe_changes_the_weights_and_reports(name):
     learnt = [key for key, parameter in made.networks.named_parameters() if parameter.requires_grad]
     changed = [key for key in learnt if not torch.equal(before[key], after[key])]
     assert len(changed) > 0.9 * len(learnt)
-    if name in ("sqgan-image", "sqgan-predicted", "layered"):
+    if name in ("sqgan-image", "sqgan-predicted", "layered", "spic"):
         assert scalars["balance"] > 0
         assert any(not torch.equal(adversaries[key], value) for key, value in made.adversaries.state_dict().items())
 

@@ -32,6 +32,13 @@ class Shown:
     psnr: float = 0.0
     why: str = ""
 
+    @classmethod
+    def of(cls, codec: str, original: NDArray[np.uint8], decoded: NDArray[np.uint8], size_bytes: int) -> Shown:
+        """Return a decoded picture with its size and its closeness to the original."""
+        psnr, pixels = METRICS["psnr"], original.shape[0] * original.shape[1]
+        fidelity = psnr.reduce([psnr.collect(original, decoded, None)])
+        return cls(codec, decoded, size_bytes, 8 * size_bytes / pixels, fidelity)
+
     @property
     def caption(self) -> str:
         """What the picture took and how near it comes to the original."""
@@ -59,10 +66,7 @@ def _shown(image: NDArray[np.uint8], size_bytes: int, codec: str) -> Shown:
         data = sempic.encode(image, codec, bytes=size_bytes)
     except SempicError as error:
         return Shown(codec, why=str(error))
-    decoded = sempic.decode(data).image
-    psnr = METRICS["psnr"]
-    fidelity = psnr.reduce([psnr.collect(image, decoded, None)])
-    return Shown(codec, decoded, len(data), 8 * len(data) / (image.shape[0] * image.shape[1]), fidelity)
+    return Shown.of(codec, image, sempic.decode(data).image, len(data))
 
 
 def sheet(image: NDArray[np.uint8], shown: Sequence[Shown]) -> Image.Image:

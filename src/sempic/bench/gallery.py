@@ -33,7 +33,7 @@ class Gallery:
 
     `images` are data URIs; `tiles` say at each level, for each codec and picture, which image it is and what stands
     below it. `crops` are parts of a picture: its name, a title, x, y, width and height as
-    shares of its sides, and the ratio of the crop's own sides.
+    shares of its sides, and the ratio of the crop's own sides. `first` is what the originals are called.
     """
 
     originals: dict[str, int] = field(default_factory=dict)
@@ -41,6 +41,7 @@ class Gallery:
     tiles: list[dict[str, dict[str, tuple[int, str]]]] = field(default_factory=list)
     crops: list[dict[str, Any]] = field(default_factory=list)
     images: list[str] = field(default_factory=list)
+    first: str = "original"
 
     def add(self, image: Image.Image) -> int:
         """Keep a picture as WebP, scaled down if it is wider than a screen; return its place in `images`."""

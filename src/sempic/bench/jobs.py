@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from io import BytesIO
 from typing import Any
 
@@ -15,7 +15,7 @@ from PIL import Image
 
 from sempic import codecs, container, datasets, rate
 from sempic.bench import metrics
-from sempic.codecs.base import Writer
+from sempic.codecs.base import Options, Writer
 from sempic.errors import BudgetError, InputError
 
 Arrays = dict[str, NDArray[Any]]
@@ -23,21 +23,35 @@ Arrays = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class Contender:
-    """A codec under a choice of settings."""
+    """A codec under a choice of settings, and of options of decoding where no setting has the name."""
 
     codec: str
     settings: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, text: str) -> Contender:
-        """Read "sqgan" or "sqgan:map=half+denoise=0.3"; raise `InputError` for a codec or setting that is unknown."""
+        """Read "sqgan", "sqgan:map=half+denoise=0.3" or "spic:steps=8".
+
+        Raises `InputError` for a codec or setting that is unknown.
+        """
         name, _, rest = text.strip().partition(":")
         settings = {}
         for item in filter(None, rest.split("+")):
             key, _, value = item.partition("=")
             settings[key] = _value(value)
-        codecs.codec(name).settings(**settings)
-        return cls(name, settings)
+        contender = cls(name, settings)
+        encoding, decoding = contender.split()
+        codecs.codec(name).settings(**encoding)
+        codecs.codec(name).options(**decoding)
+        return contender
+
+    def split(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return what is for the encoder and what for the decoder."""
+        codec = codecs.codec(self.codec)
+        others = {one.name for one in (*fields(Options), *fields(codec.Settings))}
+        names = {one.name for one in fields(codec.Options)} - others
+        decoding = {name: value for name, value in self.settings.items() if name in names}
+        return {name: value for name, value in self.settings.items() if name not in names}, decoding
 
     @property
     def label(self) -> str:
@@ -74,12 +88,14 @@ class Target:
 
 @dataclass(frozen=True)
 class Encoded:
-    """A stream, whether it is above the size asked for, and the seconds for all and for entropy coding."""
+    """A stream, whether it is above the size asked for, the seconds for all and for entropy coding, and the options to
+    decode it with."""
 
     data: bytes
     above: bool
     seconds: float
     write_s: float
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -111,8 +127,8 @@ def encode_picture(image: NDArray[np.uint8], contender: Contender, target: Targe
     began = time.perf_counter()
     if codec.model(container.read(data).header):  # other codecs have no step that is entropy coding alone
         writer.write(writer.steps // 2)
-        return Encoded(data, above, seconds, time.perf_counter() - began)
-    return Encoded(data, above, seconds, 0.0)
+        return Encoded(data, above, seconds, time.perf_counter() - began, contender.split()[1])
+    return Encoded(data, above, seconds, 0.0, contender.split()[1])
 
 
 _last: dict[tuple[str, bytes], tuple[Writer, float]] = {}
@@ -124,7 +140,7 @@ def _analysed(contender: Contender, pixels: bytes, shape: tuple[int, ...]) -> tu
     if key not in _last:
         codec = codecs.codec(contender.codec)
         began = time.perf_counter()
-        writer = codec.analyse(np.frombuffer(pixels, np.uint8).reshape(shape), codec.settings(**contender.settings))
+        writer = codec.analyse(np.frombuffer(pixels, np.uint8).reshape(shape), codec.settings(**contender.split()[0]))
         seconds = time.perf_counter() - began
         _last.clear()
         _last[key] = writer, seconds
@@ -136,7 +152,7 @@ def measure_picture(frame: datasets.Frame, encoded: Encoded, names: Sequence[str
     began = time.perf_counter()
     stream = container.read(encoded.data)
     codec = codecs.codec_by_id(stream.header.codec)
-    decoded = codec.decode(stream)
+    decoded = codec.decode(stream, codec.options(**encoded.options))
     seconds = time.perf_counter() - began
     began = time.perf_counter()
     detail = codec.detail(stream)  # of a learned codec it reads all sections and runs no network
@@ -164,10 +180,12 @@ def _collect(frame: datasets.Frame, image: NDArray[np.uint8], names: Sequence[st
 
 
 def _value(text: str) -> Any:
-    try:
-        return float(text)
-    except ValueError:
-        return text
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 def _png(image: NDArray[np.uint8]) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from sempic.bench import curves, gallery, page, tables
+from sempic.bench import curves, gallery, page, plane, tables
 from sempic.bench.results import Result, load_all
 from sempic.errors import InputError
 
@@ -15,6 +15,8 @@ BEGIN, END = "<!-- tables -->", "<!-- end of tables -->"
 
 def write_report(folder: Path) -> list[Path]:
     """Write `report.html` and, for each metric, `curves-METRIC.png` into the folder of a bench run; return their paths.
+
+    Where a codec was measured with several settings, `plane.png` shows how they trade perception for distortion.
 
     The page needs neither network nor other files. Pictures are taken from the folder `work`; without it the page has
     none and says so. Raises `InputError` for results that are not there or cannot stand beside each other.
@@ -41,6 +43,8 @@ def write_report(folder: Path) -> list[Path]:
         gallery=asdict(gallery.gather(results, folder / "work")),
     )
     written = {"report.html": text.encode()} | {f"curves-{name}.png": curves.png(results, name) for name in metrics}
+    if drawn := plane.png(results):
+        written["plane.png"] = drawn
     for name, data in written.items():
         (folder / name).write_bytes(data)
     return [folder / name for name in written]

@@ -9,15 +9,13 @@ where it stopped.
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import platform
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import ExitStack
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -26,28 +24,10 @@ from sempic.bench.jobs import Contender, Encoded, Target, encode_picture, measur
 from sempic.bench.results import Result
 from sempic.bench.work import ORIGINALS, Work, fingerprint
 from sempic.errors import InputError, SempicError
+from sempic.pool import pools
 from sempic.segment import BUILT_IN
 
 _PACKAGES = ("numpy", "pillow", "onnxruntime", "constriction", "av", "imagecodecs", "pyvips-binary")
-
-
-class Executor(Protocol):
-    """What the bench needs of a pool of processes."""
-
-    def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Future[Any]: ...
-
-
-class _RayExecutor:
-    """The same on a Ray cluster. Tasks of another stage run in processes of their own."""
-
-    def __init__(self, stage: str) -> None:
-        self._options = {"runtime_env": {"env_vars": {"SEMPIC_STAGE": stage, runtime.THREADS: "1"}}, "num_cpus": 1}
-
-    def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Future[Any]:
-        import ray
-
-        future: Future[Any] = ray.remote(function).options(**self._options).remote(*arguments).future()
-        return future
 
 
 def run(
@@ -74,8 +54,10 @@ def run(
     work = Work(out / "work", names, {contender.label: _tools(contender) for contender in contenders})
     unread: dict[str, str] = {}
     total = len(pictures) * (1 + len(contenders) * len(targets))
-    with ExitStack() as stack:
-        encoders, decoders = _executors(stack, workers, ray_address)
+    counts = max(1, workers // 2), workers  # decoders measure as well, which takes longer than encoding
+    # Threads of one network that wait for each other while another's have the cores waste most of both.
+    threads = max(1, (os.cpu_count() or 1) // sum(counts))
+    with pools(counts, threads, ray_address) as (encoders, decoders):
         pending: dict[Future[Any], tuple[Path, datasets.Frame, Encoded | None]] = {}
         done = 0
 
@@ -133,32 +115,6 @@ def run(
         "command": command,
     }
     return [work.result(contender, targets, names_read, about) for contender in contenders]
-
-
-def _executors(stack: ExitStack, workers: int, ray_address: str | None) -> tuple[Executor, Executor]:
-    """Return the pools that encode and decode: no process does both."""
-    if ray_address is not None:
-        try:
-            import ray
-        except ImportError:
-            raise InputError("--ray needs the package ray: pip install 'sempic[scale]'.") from None
-        local = ray_address == "local"
-        ray.init(address="local" if local else ray_address, num_cpus=workers if local else None, log_to_driver=False)
-        stack.callback(ray.shutdown)
-        return _RayExecutor("encode"), _RayExecutor("decode")
-    context = multiprocessing.get_context("spawn")
-    counts = max(1, workers // 2), workers  # decoders measure as well, which takes longer than encoding
-    # Threads of one network that wait for each other while another's have the cores waste most of both.
-    threads = max(1, (os.cpu_count() or 1) // sum(counts))
-    first, second = (
-        stack.enter_context(ProcessPoolExecutor(count, context, _limit_threads, (threads,))) for count in counts
-    )
-    return first, second
-
-
-def _limit_threads(count: int) -> None:
-    """Let networks of this process, none of which is loaded yet, use so many threads."""
-    os.environ[runtime.THREADS] = os.environ["OMP_NUM_THREADS"] = str(count)
 
 
 def _places(

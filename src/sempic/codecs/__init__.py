@@ -12,6 +12,7 @@ from sempic.errors import InputError, StreamError
 CODECS = {
     "sqgan": (1, "sempic.codecs.sqgan", "SqGan"),
     "layered": (2, "sempic.codecs.layered", "Layered"),
+    "spic": (3, "sempic.codecs.spic", "Spic"),
     "hevc": (32, "sempic.codecs.classic.hevc", "Hevc"),
     "jpeg": (33, "sempic.codecs.classic.jpeg", "Jpeg"),
     "jpeg2000": (34, "sempic.codecs.classic.jpeg2000", "Jpeg2000"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -67,6 +67,17 @@ class NoSettings:
     """The settings of a codec that has none."""
 
 
+@dataclass(frozen=True)
+class Options:
+    """How to decode a picture; codecs with options of their own extend it.
+
+    progress: called again and again during a long decode with the number of network passes done and the number there
+        are. Codecs that are quick do not call it.
+    """
+
+    progress: Callable[[int, int], None] | None = None
+
+
 class Writer(ABC):
     """One picture, analysed and ready to be written at any of the codec's steps.
 
@@ -91,30 +102,41 @@ class Writer(ABC):
 
 
 class Codec(ABC):
-    """A way to write pictures as streams. Codecs are made without arguments and keep only what can be shared between
+    """A way to write pictures as streams. Codecs can be made without arguments and keep only what can be shared between
     pictures, such as loaded networks; `sempic.codecs.codec` makes one of each."""
 
     name: ClassVar[str]
     id: ClassVar[int]
     """The number in the header (0..255), declared by the class, for ever."""
     Settings: ClassVar[type[Any]] = NoSettings
-    """A frozen dataclass whose fields all have defaults."""
+    """How to encode: a frozen dataclass whose fields all have defaults."""
+    Options: ClassVar[type[Any]] = Options
+    """How to decode: a frozen dataclass that extends `Options` by fields with defaults."""
 
-    def settings(self, **options: Any) -> Any:
-        """Return the codec's `Settings` with these options set; raise `InputError` for an option it does not know."""
-        known = [option.name for option in fields(self.Settings)]
-        if unknown := sorted(options.keys() - set(known)):
+    def settings(self, **given: Any) -> Any:
+        """Return the codec's `Settings` with these set; raise `InputError` for one that it does not know."""
+        self._check(given, self.Settings, "a setting of")
+        return self.Settings(**given)
+
+    def options(self, **given: Any) -> Any:
+        """Return the codec's `Options` with these set; raise `InputError` for one that it does not know."""
+        self._check(given, self.Options, "an option of decoding with")
+        return self.Options(**given)
+
+    def _check(self, given: Mapping[str, Any], kind: type[Any], what: str) -> None:
+        known = [one.name for one in fields(kind)]
+        if unknown := sorted(given.keys() - set(known)):
             knows = f"it knows {', '.join(known)}" if known else "it has none"
-            raise InputError(f"'{unknown[0]}' is not a setting of the codec {self.name}; {knows}.")
-        return self.Settings(**options)
+            raise InputError(f"'{unknown[0]}' is not {what} the codec {self.name}; {knows}.")
 
     @abstractmethod
     def analyse(self, image: NDArray[np.uint8], settings: Any) -> Writer:
         """Run the networks once on a picture (uint8 H×W×3, as `to_rgb` returns it) under an instance of `Settings`."""
 
     @abstractmethod
-    def decode(self, stream: Stream) -> Decoded:
-        """Return the picture at its original size, with the stream's warnings and the codec's own.
+    def decode(self, stream: Stream, options: Any) -> Decoded:
+        """Return the picture under an instance of `Options`, at its original size, with the stream's warnings and the
+        codec's own.
 
         Raises `StreamError` when the first section makes no sense, `ModelError` when the stream's model is not here.
         """
@@ -150,13 +172,7 @@ def to_rgb(image: Any) -> NDArray[np.uint8]:
     """
     try:
         pixels = np.asarray(_from_pil(image))
-    except (
-        ValueError,
-        TypeError,
-        OSError,
-        SyntaxError,
-        EOFError,
-    ) as error:  # the latter from a file that PIL reads now
+    except (ValueError, TypeError, OSError, SyntaxError, EOFError) as error:  # most from a file that PIL reads now
         raise InputError(f"The picture cannot be read as an array: {error}.") from None
     if pixels.dtype not in (np.uint8, np.uint16):
         raise InputError(f"The picture's values are {pixels.dtype}; hand in uint8 values from 0 to 255.")

@@ -1,7 +1,7 @@
-"""Pictures that a network draws from a map of the scene: what `sqgan` and `layered` share.
+"""Pictures that a network draws from a map of the scene: what `sqgan`, `layered` and `spic` share.
 
-Both send the map first, with the mean colour of every class, and hand the drawing network a layout: what is known of
-each cell of 4×4 pixels. What else the network gets is each codec's own affair.
+All send the map first. The first two send the mean colour of every class with it, and hand the drawing network a
+layout: what is known of each cell of 4×4 pixels. What else the network gets is each codec's own affair.
 """
 
 from __future__ import annotations
@@ -159,10 +159,15 @@ def match_colours(picture: Array, quarter: Array, levels: Array) -> Array:
     shifts = palette.colours(levels) - palette.means(picture.transpose(1, 2, 0), quarter, len(levels))
     shifts[np.isnan(shifts) | (levels[:, :1] == palette.ABSENT)] = 0
     planes = np.pad(shifts, ((0, 256 - len(shifts)), (0, 0)))[quarter].astype(np.float32)
-    size = picture.shape[:0:-1]
-    for channel, plane in enumerate(picture):  # one at a time, for a large picture's memory
-        plane += np.asarray(Image.fromarray(planes[..., channel]).resize(size, Image.Resampling.BILINEAR))
+    for plane, shift in zip(picture, planes.transpose(2, 0, 1), strict=True):  # one by one, for a large one's memory
+        plane += enlarged(shift[None], *plane.shape)[0]
     return picture
+
+
+def enlarged(planes: Array, height: int, width: int) -> NDArray[np.float32]:
+    """Return float32 planes (C×h×w) as C×height×width by bilinear interpolation, extent to extent."""
+    size = width, height
+    return np.stack([np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BILINEAR)) for plane in planes])
 
 
 def to_pixels(picture: Array, height: int, width: int) -> NDArray[np.uint8]:

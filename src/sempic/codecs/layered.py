@@ -115,7 +115,7 @@ class Layered(Codec):
         scene = _Scene(weights, sent_map, levels, *image.shape[:2])
         return _LayeredWriter(self.id, image, scene, latents[0], settings)
 
-    def decode(self, stream: Stream) -> Decoded:
+    def decode(self, stream: Stream, options: Any) -> Decoded:
         """Let the network draw the base, and put the whole layers over it."""
         parsed = _Parsed(stream)
         del parsed.layers[:-1]  # nothing is shown of these any more, and each holds planes of the picture's size

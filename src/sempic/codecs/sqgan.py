@@ -119,7 +119,7 @@ class SqGan(Codec):
             classes = np.full_like(classes, UNKNOWN_CLASS)
         return _SqGanWriter(header, first, tokens, ranked, classes, weights.grid_tables("image"))
 
-    def decode(self, stream: Stream) -> Decoded:
+    def decode(self, stream: Stream, options: Any) -> Decoded:
         """Read the map and all whole bands, and let the network draw the picture."""
         parsed = _Parsed(stream)
         weights, height, width = parsed.weights, stream.header.height, stream.header.width

@@ -20,6 +20,7 @@ from sempic.training import export, models
 from sempic.training.loop import Options, Recipe, load_ema, load_run, train
 from sempic.training.recipe_layered import LayeredRecipe
 from sempic.training.recipe_segment import SegmentRecipe
+from sempic.training.recipe_spic import SpicRecipe
 from sempic.training.recipe_sqgan import ImageRecipe, MapRecipe
 from sempic.training.sampler import Sampler, Source
 from sempic.training.segmenters import Segmenter
@@ -84,7 +85,8 @@ RECIPES: dict[str, Callable[[str | None, Path | None], Recipe]] = {
     "sqgan": lambda init, map_run: ImageRecipe(
         _sampler(), _critic(), True, _map_stream(init, map_run), adversarial_from=0.05
     ),
-    "layered": lambda init, map_run: LayeredRecipe(_sampler(), _critic(), adversarial_from=0.15),
+    "layered": lambda init, map_run: LayeredRecipe(_sampler(), _critic(), adversarial_from=0.05),
+    "spic": lambda init, map_run: SpicRecipe(_sampler(), _critic(), adversarial_from=0.2),
 }
 
 
@@ -117,6 +119,8 @@ def train_command(
         chosen.adversaries.load_state_dict(state["adversaries"])
     elif init and recipe == "layered":
         models.restore_layered(chosen.networks, runtime.model(init))
+    elif init and recipe == "spic":
+        models.restore_spic(chosen.networks, runtime.model(init))
     elif init and recipe.startswith("sqgan"):
         models.restore_stream(chosen.networks, runtime.model(init), "map" if recipe == "sqgan-map" else "image")
     done = train(chosen, out, Options(steps, max_minutes, seed, precision))
@@ -125,7 +129,7 @@ def train_command(
 
 @app.command("export")
 def export_command(
-    kind: Annotated[str, typer.Argument(help="segmenter, judge, sqgan or layered.")],
+    kind: Annotated[str, typer.Argument(help="segmenter, judge, sqgan, layered or spic.")],
     folder: Annotated[Path, typer.Argument(help="The model folder to write; its name becomes the model's.")],
     run: Annotated[Path, typer.Option(help="The run to export (for sqgan: of the image stream).")],
     map_run: Annotated[Path | None, typer.Option(help="For sqgan: the run of the map stream.")] = None,
@@ -136,10 +140,12 @@ def export_command(
         models.export_segmenter(folder, run, kind)
     elif kind == "layered":
         models.export_layered(folder, run, *_for_tables())
+    elif kind == "spic":
+        models.export_spic(folder, run, *_for_tables())
     elif kind == "sqgan" and map_run:
         models.export_sqgan(folder, run, map_run, *_for_tables())
     else:
-        raise typer.BadParameter("say segmenter, judge, layered, or sqgan with --map-run.")
+        raise typer.BadParameter("say segmenter, judge, layered, spic, or sqgan with --map-run.")
     typer.echo(f"{folder.name}: {runtime.Model(folder).size / 1e6:.1f} MB")
 
 

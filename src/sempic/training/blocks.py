@@ -1,4 +1,4 @@
-"""What the generators of `sqgan` and `layered` are built of, and how they see a scene.
+"""What the generators of all codecs are built of, and how they see a scene.
 
 All maps here are one-hot at a quarter of the picture's size, N×classes×H/4×W/4, and void is the zero vector.
 """
@@ -110,9 +110,16 @@ class Encoder(nn.Module):
         )  # fmt: skip
 
     def forward(self, image: Tensor, segmap: Tensor) -> Tensor:
-        x = self.stem(F.pixel_unshuffle(image * 2 - 1, 4)) + self.position(segmap)
-        y: Tensor = self.body(x)
-        return y
+        return self.scales(image, segmap)[-1]
+
+    def scales(self, image: Tensor, segmap: Tensor, more: Tensor | float = 0) -> list[Tensor]:
+        """Return the features at a quarter, an eighth and a sixteenth; `more` is added to those before the first."""
+        x = self.stem(F.pixel_unshuffle(image * 2 - 1, 4)) + self.position(segmap) + more
+        found = []
+        for stage in (self.body[:2], self.body[2:5], self.body[5:]):
+            x = stage(x)
+            found.append(x)
+        return found
 
 
 class Decoder(nn.Module):
@@ -131,15 +138,16 @@ class Decoder(nn.Module):
         self.to2 = nn.Conv2d(quarter, 4 * half, 1)
         self.out = nn.Conv2d(half, 12, 3, padding=1)
 
-    def forward(self, x: Tensor, layout: Tensor) -> Tensor:
+    def forward(self, x: Tensor, layout: Tensor, at4: Tensor | float = 0, at8: Tensor | float = 0) -> Tensor:
+        """`at4` and `at8` are added where the features have a quarter and an eighth of the picture's size."""
         e4, e8 = self.embed4(layout), self.embed8(F.avg_pool2d(layout, 2))
         e16 = self.embed16(F.avg_pool2d(layout, 4))
         for block in self.blocks16:
             x = block(x, e16)
-        x = self.to8(F.interpolate(x, scale_factor=2, mode="nearest"))
+        x = self.to8(F.interpolate(x, scale_factor=2, mode="nearest")) + at8
         for block in self.blocks8:
             x = block(x, e8)
-        x = self.to4(F.interpolate(x, scale_factor=2, mode="nearest"))
+        x = self.to4(F.interpolate(x, scale_factor=2, mode="nearest")) + at4
         for block in self.blocks4:
             x = block(x, e4)
         x = F.pixel_shuffle(self.to2(x), 2)

@@ -28,6 +28,7 @@ from sempic.training.loop import load_ema
 from sempic.training.recipe_segment import evaluate
 from sempic.training.sampler import Source
 from sempic.training.segmenters import Judge, Segmenter
+from sempic.training.spic import SIGMA_MAX, SIGMA_MIN, Denoiser
 from sempic.training.sqgan import CODE_WIDTH, ImageStream, MapStream
 
 CLASSES = len(CAMVID11)
@@ -125,6 +126,52 @@ def export_layered(folder: Path, run: Path, sources: list[Source], map_tables: d
     summary = "The layered codec's base for street scenes, 11 classes; any photograph decodes."
     parameters = export.count_parameters(network) - export.count_parameters(network.pricing)
     export.write_card(folder, "layered", summary, parameters, training)
+
+
+def export_spic(folder: Path, run: Path, sources: list[Source], map_tables: dict[str, NDArray[Any]]) -> None:
+    """Write SPIC's denoiser, the noise levels that it knows, and the colours of classes where nothing else is known."""
+    network = Denoiser(CLASSES)
+    step = load_ema(run, network)
+    rows, columns = 24, 32
+    h, w = Dim("h", min=1, max=512), Dim("w", min=1, max=512)
+    fine, quarter = {2: 16 * h, 3: 16 * w}, {2: 4 * h, 3: 4 * w}
+    export.write_network(
+        network,
+        folder / "denoiser.onnx",
+        {
+            "noisy": torch.rand(1, 3, 16 * rows, 16 * columns),
+            "coarse": torch.rand(1, 3, 4 * rows, 4 * columns),
+            "segmap": torch.rand(1, CLASSES, 4 * rows, 4 * columns),
+            "sigma": torch.ones(1),
+        },
+        ["image"],
+        {"noisy": fine, "coarse": quarter, "segmap": quarter, "sigma": {}},
+    )
+    sigma = np.array([SIGMA_MIN, SIGMA_MAX], np.float32)
+    np.savez_compressed(folder / runtime.TABLES, **map_tables, sigma=sigma, colours=_mean_colours(sources))
+    training = _training(run, step) | {"data": "CamVid train, 367 frames; 1,649 photographs with predicted maps"}
+    summary = "SPIC's diffusion decoder for street scenes, 11 classes; any photograph decodes."
+    export.write_card(folder, "spic", summary, export.count_parameters(network), training)
+
+
+def _mean_colours(sources: list[Source]) -> NDArray[np.float32]:
+    """Return the mean colour of each class over all pictures, classes×3 in [0,1]; grey where a class has none."""
+    sums, counts = np.zeros((CLASSES, 3)), np.zeros((CLASSES, 1))
+    for source in sources:
+        ids = source.predicted.ravel()
+        for channel in range(3):
+            sums[:, channel] += np.bincount(ids, source.frame.image[..., channel].ravel(), 256)[:CLASSES]
+        counts[:, 0] += np.bincount(ids, minlength=256)[:CLASSES]
+    colours = np.where(counts, sums / counts.clip(1) / 255, 0.5)
+    return colours.astype(np.float32)
+
+
+def restore_spic(network: Denoiser, model: runtime.Model) -> None:
+    """Load a shipped SPIC for training to go on from, or what another codec's model has of it: encoder and decoder."""
+    names = ["denoiser"] if model.card.kind == "spic" else ["encoder", "decoder"]
+    kept = network.state_dict()
+    shipped = export.read_weights(model, names)
+    export.restore(network, kept | {k: v for k, v in shipped.items() if k in kept})
 
 
 def restore_layered(network: Layered, model: runtime.Model) -> None:

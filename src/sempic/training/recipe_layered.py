@@ -18,10 +18,13 @@ from sempic.training.segmenters import Segmenter
 
 BITS = (2.0, 5.0, 8.5, 12.0)
 """The bits of a 16×16 cell that each rate aims at: 172 to 1,035 bytes of a picture of 480×360."""
-FIRST_PRICE, PRICE_RANGE = 1e-3, (1e-5, 1e-1)
-"""What a bit a cell costs, against 1 for L1: at first, and at least and at most."""
-PRICE_SPEED = 0.05
+FIRST_PRICES, PRICE_RANGE = (6e-3, 3e-3, 2e-3, 1e-3), (1e-5, 2e-2)
+"""What a bit a cell costs at each rate, against 1 for L1: at first, and at least and at most."""
+PRICE_SPEED = 0.02
 """How much a step changes a price (as a power of e) whose rate is twice what it aims at."""
+GAIN_SPEED = 20
+"""How many times faster gains learn than the rest: a price must move the gains of its rate, or it moves the latents
+themselves, which all rates share, until they fall silent."""
 PRICING = 0.1
 """The weight of the price list's own loss, in bits a number: Adam does not mind, but gradients are clipped together."""
 CROWDING, SPREAD = 0.1, 0.5
@@ -42,8 +45,12 @@ class LayeredRecipe(PictureRecipe):
     ) -> None:
         super().__init__(Layered(CLASSES), segmenter, adversarial_from)
         self.sampler, self.batch_size = sampler, batch_size
+        gains = [self.networks.log_gains, self.networks.log_returns]
+        (group,) = self.optimisers[0].param_groups
+        group["params"] = [p for p in group["params"] if all(p is not gain for gain in gains)]
+        self.optimisers[0].add_param_group({"params": gains, "lr": GAIN_SPEED * group["lr"], "weight_decay": 0.0})
         # Prices lie beside the balance, so that checkpoints keep them.
-        self.adversaries.register_buffer("log_prices", torch.full((RATES,), math.log(FIRST_PRICE)))
+        self.adversaries.register_buffer("log_prices", torch.tensor(FIRST_PRICES).log())
 
     def batch(self, rng: np.random.Generator) -> list[Tensor]:
         predicted = bool(rng.random() < 0.7)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 from sempic.codecs.classic import yuv
@@ -51,7 +53,8 @@ class Av1(YuvCodec):
         coded = _coded(width, height)
         # One still picture, tuned for PSNR (1), in full range, by one thread.
         params = f"crf={level / 4}:avif=1:keyint=1:tune=1:color-range=1:lp=1"
-        written = self.encoded(yuv.pad(pixels, *coded), "libsvtav1", {"preset": "3", "svtav1-params": params})
+        with _same_priority():
+            written = self.encoded(yuv.pad(pixels, *coded), "libsvtav1", {"preset": "3", "svtav1-params": params})
         units = _units(written)
         header = units.get(_SEQUENCE_HEADER, b"")
         bits = f"{int.from_bytes(header, 'big'):0{8 * len(header)}b}"
@@ -70,6 +73,20 @@ class Av1(YuvCodec):
         header = _unit(_SEQUENCE_HEADER, _sequence_header(*coded, payload[0]))
         data = _unit(_TEMPORAL_DELIMITER, b"") + header + _unit(_FRAME, payload[1:])
         return yuv.crop(self.decoded(data, "libdav1d", *coded), width, height)
+
+
+@contextmanager
+def _same_priority() -> Iterator[None]:
+    """Undo what SVT-AV1 does to the process where it may (as root on Linux): it makes it a real-time one and leaves it
+    so, and whatever else the machine has to do comes to a stand."""
+    if not hasattr(os, "sched_getscheduler"):
+        yield
+        return
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, parameters)
 
 
 def _coded(width: int, height: int) -> tuple[int, int]:

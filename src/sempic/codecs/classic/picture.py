@@ -92,7 +92,7 @@ class PictureCodec(Codec, Generic[Pixels]):
             return PictureWriter(self, image, self.auto)
         return PictureWriter(self, image, tuple((SCALES[settings.scale], level) for level in self.levels))
 
-    def decode(self, stream: Stream) -> Decoded:
+    def decode(self, stream: Stream, options: Any) -> Decoded:
         """Decode the first section and scale it up."""
         width, height = stream.header.width, stream.header.height
         section = stream.sections[0]

@@ -1,0 +1,305 @@
+"""A tree of files into a tree of files, by many processes; what an earlier run has finished is not done again.
+
+    SOURCE/a/b.jpg ─ Encoding ─▷ DEST/a/b.jpg.smp
+    SOURCE/a/b.jpg.smp ─ Decoding ─▷ DEST/a/b.jpg.png
+
+A file's name only ever grows a suffix or changes `.smp` for another, so no two files can meet in one. SOURCE and DEST
+are folders or addresses of fsspec, such as `s3://bucket/streets`.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Mapping
+from concurrent.futures import BrokenExecutor, Future
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, Protocol
+
+import fsspec
+import numpy as np
+from fsspec.implementations.local import LocalFileSystem
+from PIL import Image
+
+import sempic
+from sempic import codecs, container, protection
+from sempic.errors import BudgetError, InputError, SempicError, StreamError, sentence
+from sempic.files import part_of, read_picture, saved, stem_of, whole_file
+from sempic.pool import pools
+
+STREAM, PICTURE = ".smp", ".png"
+"""The suffixes of what is written."""
+
+_AHEAD = 4096
+"""So many files are handed out at a time: enough for a large cluster, and a list of any length fits into memory."""
+
+
+@dataclass(frozen=True)
+class Tree:
+    """All files below a folder, named from there on."""
+
+    files: Any  # fsspec's file systems carry no types
+    root: str
+
+    @classmethod
+    def at(cls, address: str) -> Tree:
+        """Return the tree of a folder or an address; raise `InputError` for one that fsspec cannot make sense of."""
+        try:
+            files, root = fsspec.url_to_fs(address)
+        except (ValueError, ImportError) as error:
+            raise InputError(f"'{address}' cannot be reached: {error}.") from None
+        if files.isfile(root):
+            raise InputError(f"'{address}' is a file; name a folder.")
+        return cls(files, root if not root or root.endswith("/") else f"{root}/")
+
+    def names(self) -> list[str]:
+        """Return the names of all files, sorted; none where there is no such folder."""
+        return sorted(path.removeprefix(self.root) for path in self.files.find(self.root))
+
+    def read(self, name: str) -> bytes:
+        """Return what is in a file."""
+        data: bytes = self.files.cat_file(self.root + name)
+        return data
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file that appears when it is whole: here by renaming it, elsewhere if that is the store's way."""
+        path = self.root + name
+        if isinstance(self.files, LocalFileSystem):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(Path(path)) as file:
+                file.write(data)
+        else:
+            self.files.makedirs(posixpath.dirname(path), exist_ok=True)
+            self.files.pipe_file(path, data)
+
+    def remove(self, name: str) -> None:
+        """Delete a file."""
+        self.files.rm_file(self.root + name)
+
+
+class Task(Protocol):
+    """What is done to each file of a tree."""
+
+    @property
+    def takes(self) -> str:
+        """What kind of file it takes, in the plural."""
+
+    def output(self, name: str) -> str | None:
+        """Return the name that a file's result gets; None for a file that is none of this task's."""
+
+    def check(self) -> None:
+        """Raise at once what would be wrong with every file."""
+
+    def is_finished(self, made: bytes) -> bool:
+        """Whether a result that is there is whole; raise `InputError` when it is, but cannot be of this task."""
+
+    def convert(self, data: bytes, name: str) -> tuple[bytes, tuple[str, ...]]:
+        """Return the result for a file's bytes, with a warning for each part of them that could not be used."""
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Pictures to streams. The fields are the arguments of `sempic.encode`; `size` is its `bytes`."""
+
+    codec: str = "sqgan"
+    quality: float | None = None
+    bpp: float | None = None
+    size: int | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    protect: bool | float = False
+
+    takes = "pictures"
+
+    def output(self, name: str) -> str | None:
+        """Add `.smp`, for files with the suffix of a format that Pillow reads."""
+        return name + STREAM if posixpath.splitext(name)[1].lower() in _readable() else None
+
+    def check(self) -> None:
+        """Try it on a black picture; a size that is too small for that one may do for others."""
+        with suppress(BudgetError):
+            self._encode(np.zeros((container.MIN_SIDE, container.MIN_SIDE, 3), np.uint8))
+
+    def is_finished(self, made: bytes) -> bool:
+        """Read the stream's header and sections; one that protection had to mend is not whole."""
+        try:
+            recovered = protection.recover(made)
+            stream = container.read(recovered.stream)
+        except StreamError:
+            return False
+        if recovered.mended or recovered.warnings or stream.warnings:
+            return False
+        header = stream.header
+        above = self.size is not None and len(made) > self.size
+        above |= self.bpp is not None and 8 * len(made) > self.bpp * header.width * header.height
+        if above or header.codec != codecs.codec(self.codec).id or bool(recovered.detail) != bool(self.protect):
+            raise InputError(
+                "There is a stream of another codec or protection, or above this size; name another DEST, or --force."
+            )
+        return True
+
+    def convert(self, data: bytes, name: str) -> tuple[bytes, tuple[str, ...]]:
+        """Encode a picture."""
+        picture, warnings = read_picture(data, name)
+        return self._encode(picture), warnings
+
+    def _encode(self, picture: Any) -> bytes:
+        return sempic.encode(
+            picture,
+            self.codec,
+            quality=self.quality,
+            bpp=self.bpp,
+            bytes=self.size,
+            protect=self.protect,
+            **self.settings,
+        )
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """Streams to pictures."""
+
+    takes = "streams"
+
+    def output(self, name: str) -> str | None:
+        """Put `.png` where `.smp` was."""
+        return name.removesuffix(STREAM) + PICTURE if name.endswith(STREAM) else None
+
+    def check(self) -> None:
+        """There is nothing to choose, so nothing to go wrong."""
+
+    def is_finished(self, made: bytes) -> bool:
+        """Read the picture's chunks and their checks."""
+        try:
+            with Image.open(BytesIO(made), formats=["PNG"]) as picture:
+                picture.verify()
+        except (OSError, SyntaxError, ValueError):
+            return False
+        return True
+
+    def convert(self, data: bytes, name: str) -> tuple[bytes, tuple[str, ...]]:
+        """Decode a stream."""
+        decoded = sempic.decode(data)
+        return saved(Image.fromarray(decoded.image), "PNG"), decoded.warnings
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What became of the files: counts, and sentences by file name.
+
+    `finished` were there from an earlier run; `left_out` are files in SOURCE of another kind, and hidden ones.
+    """
+
+    written: int
+    finished: int
+    left_out: int
+    failed: dict[str, str]
+    warnings: dict[str, tuple[str, ...]]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the same as plain dicts, lists, strings and numbers, ready for `json.dumps`."""
+        return asdict(self) | {"warnings": {name: list(sentences) for name, sentences in self.warnings.items()}}
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What became of one file."""
+
+    written: bool = False
+    failure: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+def run(
+    task: Task,
+    source: str,
+    target: str,
+    *,
+    workers: int,
+    ray_address: str | None = None,
+    force: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Summary:
+    """Do a task to all files of one tree and put the results into another.
+
+    A result that is there and whole stays, unless `force` says to do all anew; one that is not whole is replaced. What
+    goes wrong with one file stops no other. Raises `InputError` where there is nothing to do or where it would go wrong
+    with every file, `SempicError` when a process dies; what is finished by then is kept.
+    """
+    origin, destination = Tree.at(source), Tree.at(target)
+    found = origin.names()
+    outputs = {name: output for name in found if not _hidden(name) and (output := task.output(name))}
+    if not outputs:
+        raise InputError(f"There are no {task.takes} in '{source}'.")
+    task.check()
+    there = _tidied(destination, set(outputs.values()))
+    done, outcomes = SimpleQueue[Future[_Outcome]](), dict[str, _Outcome]()
+    pending = dict[Future[_Outcome], str]()
+
+    def settle(at_most: int) -> None:
+        """Take in outcomes until at most so many files are handed out."""
+        while len(pending) > at_most:
+            future = done.get()
+            outcomes[pending.pop(future)] = future.result()
+            progress(len(outcomes), len(outputs))
+
+    try:
+        with pools([workers], ray_address=ray_address) as (pool,):
+            for name, output in outputs.items():
+                settle(_AHEAD - 1)
+                there_already = output in there and not force
+                future = pool.submit(_do, task, origin, name, destination, output, there_already)
+                pending[future] = name
+                future.add_done_callback(done.put)
+            settle(0)
+    except BrokenExecutor:
+        raise SempicError(
+            "A process died, for want of memory perhaps; run the same again, with fewer --workers: "
+            f"{len(outcomes)} of {len(outputs)} files are done."
+        ) from None
+    written = sum(outcome.written for outcome in outcomes.values())
+    failed = {name: outcomes[name].failure for name in outputs if outcomes[name].failure}
+    return Summary(
+        written=written,
+        finished=len(outputs) - written - len(failed),
+        left_out=len(found) - len(outputs),
+        failed=failed,
+        warnings={name: outcomes[name].warnings for name in outputs if outcomes[name].warnings},
+    )
+
+
+def _do(task: Task, origin: Tree, name: str, destination: Tree, output: str, there_already: bool) -> _Outcome:
+    """Do a task to one file; nothing that goes wrong leaves this function."""
+    try:
+        if there_already and task.is_finished(destination.read(output)):
+            return _Outcome()
+        made, warnings = task.convert(origin.read(name), name)
+        destination.write(output, made)
+        return _Outcome(written=True, warnings=warnings)
+    except Exception as error:
+        return _Outcome(failure=sentence(error) or f"{type(error).__name__}, a fault of Sempic's: {error}.")
+
+
+def _tidied(tree: Tree, outputs: set[str]) -> set[str]:
+    """Return the names in a tree, after deleting what a killed run has left of these outputs."""
+    names = set(tree.names())
+    stems = {posixpath.join(folder, stem_of(whole)) for folder, whole in map(posixpath.split, outputs)}
+    for name in sorted(names):
+        folder, part = posixpath.split(name)
+        if (stem := part_of(part)) and posixpath.join(folder, stem) in stems:
+            tree.remove(name)
+    return names
+
+
+def _hidden(name: str) -> bool:
+    """Whether a name, or a folder in it, starts with a dot; so does `..`, which an archive may use to get out."""
+    return any(part.startswith(".") for part in name.split("/"))
+
+
+@cache
+def _readable() -> frozenset[str]:
+    """The suffixes of all formats that Pillow reads, except our own, which it may have learnt."""
+    return frozenset(k for k, form in Image.registered_extensions().items() if form in Image.OPEN) - {STREAM}

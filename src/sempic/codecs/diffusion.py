@@ -1,0 +1,84 @@
+"""Drawing by diffusion: noise, a solver of few steps, guidance, and colours that stay.
+
+A picture is noised as x = picture + σ·n with n of variance 1, and a denoiser D(x; σ) gives the picture to be expected
+under the noise: the notation is that of Karras, Aittala, Aila and Laine, "Elucidating the Design Space of
+Diffusion-Based Generative Models" (2022). Pictures are 1×3×H×W in [0,1]; noised ones go beyond.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from math import expm1, log
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sempic.codecs.generated import CELL, enlarged
+
+RHO = 7
+"""How much the noise levels crowd towards the small ones."""
+
+Array = NDArray[Any]
+Denoise = Callable[[Array, float], Array]
+"""D(x; σ): the picture to be expected from a noised one, at its noise level."""
+
+
+def noise(seed: int, height: int, width: int) -> NDArray[np.float32]:
+    """Return noise of variance 1 for a picture, the same for a seed (0 or more) on every machine."""
+    generator = np.random.Generator(np.random.Philox(key=seed))
+    return generator.standard_normal((1, 3, height, width), np.float32)
+
+
+def schedule(steps: int, sigma_min: float, sigma_max: float) -> list[float]:
+    """Return the noise levels of so many steps, 1 or more: from σ_max down to σ_min, evenly in σ^(1/7), and then 0."""
+    ends = sigma_max ** (1 / RHO), sigma_min ** (1 / RHO)
+    return [*(np.linspace(*ends, steps) ** RHO).tolist(), 0.0]
+
+
+def sample(D: Denoise, x: Array, sigma: Sequence[float], told: Callable[[int], None] = lambda done: None) -> Array:
+    """Take the noise away from a picture, x = x(σ₀), along falling noise levels; return x at the last of them.
+
+    This is DPM-Solver++(2M) of Lu et al. (2022) for noise that is added (α = 1, λ = -log σ): a multistep method of
+    second order with one call of D a step. The first step, which has no predecessor, and the one to σ = 0 are of first
+    order. `told` is called after each step with the number done.
+    """
+    before: tuple[Array, float] | None = None  # D and h of the step before
+    for i, (s, t) in enumerate(pairwise(sigma)):
+        D_i = D(x, s)
+        if t == 0:
+            x = D_i
+        else:
+            h = log(s / t)
+            D_h = D_i  # D in the middle of the step, as the straight line through the last two of them has it
+            if before is not None:
+                r = before[1] / h
+                D_h = (1 + 1 / (2 * r)) * D_i - 1 / (2 * r) * before[0]
+            x = t / s * x - expm1(-h) * D_h
+            before = D_i, h
+        told(i + 1)
+    return x
+
+
+def guided(given: Denoise, null: Denoise, w: float) -> Denoise:
+    """Return classifier-free guidance (Ho and Salimans, 2022): from what is drawn without the condition, w times the
+    way to what is drawn with it. At w = 1 that is the latter, and the former need not run."""
+    if w == 1:
+        return given
+
+    def D(x: Array, sigma: float) -> Array:
+        without = null(x, sigma)
+        return without + w * (given(x, sigma) - without)
+
+    return D
+
+
+def keep_colours(picture: Array, guide: Array) -> Array:
+    """Return a picture whose means of 16×16 pixels follow a guide's (both 1×3×H×W, sides multiples of 16), smoothly.
+
+    Few steps shift colours; the coarse picture knows them.
+    """
+    _, channels, height, width = picture.shape
+    cells = (guide - picture)[0].reshape(channels, height // CELL, CELL, width // CELL, CELL).mean((2, 4))
+    return np.asarray(picture + enlarged(cells, height, width))

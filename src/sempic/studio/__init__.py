@@ -1,0 +1,1 @@
+"""The studio: a web page on which a picture is coded and looked at."""

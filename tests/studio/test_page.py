@@ -1,0 +1,165 @@
+"""The studio as a visitor meets it: a real browser, files up and down, the keyboard, mistakes."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import sempic
+from sempic.scene import draw
+from sempic.studio import work
+
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium or google-chrome on PATH")
+pytest.importorskip("gradio")
+sync_api = pytest.importorskip("playwright.sync_api")
+
+COMMAND = [sys.executable, "-c", "from sempic.cli import main; main()", "studio", "--no-browser"]
+PATIENCE_MS = 90_000
+SHOTS = os.environ.get("SEMPIC_SHOTS")  # a folder for screenshots
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[str]]:
+    """A studio, which leaves nothing behind."""
+    folder = tmp_path_factory.mktemp("temporary")
+    environment = os.environ | {"TMPDIR": str(folder)}
+    studio = subprocess.Popen(COMMAND, env=environment, stdout=subprocess.PIPE, text=True)
+    yield studio
+    uploads = [path for path in folder.glob("sempic-studio-*/**/*") if path.is_file() and path.stat().st_size]
+    studio.send_signal(signal.SIGTERM)
+    studio.wait(timeout=30)
+    assert uploads == []
+    assert list(folder.glob("sempic-studio-*")) == []
+
+
+@pytest.fixture(scope="module")
+def address(studio: subprocess.Popen[str]) -> str:
+    """Where it is: on this machine alone."""
+    assert studio.stdout is not None
+    return re.search(r"http://127\.0\.0\.1:\d+/", studio.stdout.readline())[0]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[sync_api.Browser]:
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium: sync_api.Browser, address: str) -> Iterator[sync_api.Page]:
+    """The page, which fetches nothing from elsewhere and on which no script fails."""
+    page = chromium.new_page(viewport={"width": 1280, "height": 900})
+    page.set_default_timeout(PATIENCE_MS)
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("request", lambda made: wrong.append(made.url) if not made.url.startswith((address, "data:")) else None)
+    page.goto(address)
+    page.wait_for_selector("#encode")
+    yield page
+    page.close()
+    assert wrong == []
+
+
+def says(page: sync_api.Page, text: str) -> None:
+    page.wait_for_selector(f'#status:has-text("{text}")')
+
+
+def shoot(page: sync_api.Page, name: str) -> None:
+    if SHOTS:
+        page.screenshot(path=Path(SHOTS) / f"studio-{name}.png", full_page=True)
+
+
+def shown(page: sync_api.Page) -> list[str]:
+    """What is on the result's page, by name."""
+    result = page.frame_locator("#result iframe")
+    result.locator("figcaption").first.wait_for()
+    return result.locator("figcaption b").all_inner_texts()
+
+
+@pytest.mark.sqgan
+def test_a_picture_goes_up_and_its_stream_comes_down_and_goes_up_again(page, tmp_path):
+    width, height = (480, 360) if SHOTS else (160, 120)
+    picture = Image.fromarray(draw(7, width, height).image)
+    picture.save(tmp_path / "street.png")
+    page.set_input_files("#file input[type=file]", tmp_path / "street.png")
+    says(page, f"street.png, {width} × {height} pixels")
+    page.click("#encode")
+    says(page, "Done.")
+    assert shown(page)[:5] == ["original", "sqgan", "segmap", "relevance", "hevc"]
+    shoot(page, "desktop")
+    result = page.frame_locator("#result iframe")
+    wipe = result.locator("#wipe input")
+    wipe.focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    assert float(wipe.input_value()) > 50
+    with page.expect_download() as coming:
+        result.locator("a.download").click()
+    coming.value.save_as(tmp_path / "street-sqgan.smp")
+    assert coming.value.suggested_filename == "street-sqgan.smp"
+    assert (tmp_path / "street-sqgan.smp").read_bytes() == sempic.encode(picture, bytes=600)
+
+    page.reload()
+    page.set_input_files("#file input[type=file]", tmp_path / "street-sqgan.smp")
+    says(page, "Done.")
+    assert shown(page) == ["sqgan", "segmap", "relevance"]
+    layers = page.locator("#shown-layers input[type=range]")
+    layers.focus()
+    page.keyboard.press("Home")
+    result.get_by_text("tokens sent: 0% of the grid").wait_for()
+
+
+def test_mistakes_are_one_sentence(page, tmp_path):
+    page.click("#encode")
+    says(page, "Choose a picture first")
+    (tmp_path / "bad.png").write_text("not a picture")
+    page.set_input_files("#file input[type=file]", tmp_path / "bad.png")
+    says(page, "'bad.png' is not a picture that can be read.")
+    shoot(page, "error")
+    (tmp_path / "large.png").write_bytes(bytes(work.LIMIT_BYTES + 1))
+    page.click('#file button[aria-label="Clear"]')
+    page.set_input_files("#file input[type=file]", tmp_path / "large.png")
+    page.get_by_text(re.compile("exceed the maximum allowed size")).first.wait_for()
+
+
+def working(studio: subprocess.Popen[str]) -> bool:
+    """Whether a process of the studio's is at work."""
+    children = [pid for path in Path("/proc").glob(f"{studio.pid}/task/*/children") for pid in path.read_text().split()]
+    return any(b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children)
+
+
+def test_work_can_be_cancelled_and_a_phone_is_wide_enough(page, studio):
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.click("#street")
+    says(page, "480 × 360 pixels")
+    page.click("#encode")
+    says(page, "Encoding with sqgan")
+    assert working(studio) == Path("/proc/self").exists()
+    page.click("#cancel")
+    says(page, "Cancelled.")
+    page.wait_for_timeout(1000)
+    assert not working(studio)
+    page.locator("#codec input").click()
+    page.get_by_role("option", name="jpeg", exact=True).click()
+    page.locator("#keep").wait_for(state="hidden")
+    page.locator("#size input[type=number]").fill("2000")
+    page.keyboard.press("Enter")
+    page.click("#encode")
+    says(page, "Done.")
+    assert shown(page) == ["original", "jpeg", "hevc", "av1"]
+    shoot(page, "phone")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.click("#street")
+    page.locator("#result iframe").wait_for(state="detached")

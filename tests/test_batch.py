@@ -1,0 +1,179 @@
+"""Whole folders at once: names, failures, resuming after a kill, other places than folders."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from io import BytesIO
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pytest
+from PIL import Image
+
+import sempic
+from sempic import batch
+from sempic.errors import InputError
+from sempic.scene import draw
+
+COMMAND = [sys.executable, "-c", "from sempic.cli import main; main()", "batch"]
+HEVC = batch.Encoding("hevc", quality=10)
+BROKEN = {"a/cut.png", "text.jpg"}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten small streets in three folders, two broken ones among them, and what is not a picture at all."""
+    root = tmp_path_factory.mktemp("source")
+    (root / "a" / "b c").mkdir(parents=True)
+    for seed in range(10):
+        name = ("street-{}.png", "a/street-{}.jpg", "a/b c/street-{}.PNG")[seed % 3].format(seed)
+        Image.fromarray(draw(seed, 96, 64).image).save(root / name)
+    (root / "a" / "street-1.png").write_bytes((root / "street-0.png").read_bytes())  # there is a street-1.jpg as well
+    (root / "a" / "cut.png").write_bytes((root / "street-0.png").read_bytes()[:900])
+    (root / "text.jpg").write_text("not a picture")
+    (root / "notes.txt").write_text("for nobody")
+    (root / ".hidden.png").write_bytes((root / "street-0.png").read_bytes())
+    return root
+
+
+@pytest.fixture(scope="module")
+def streams(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a run that nothing interrupts makes of them."""
+    target = tmp_path_factory.mktemp("clean") / "new" / "streams"
+    found = batch.run(HEVC, str(source), str(target), workers=1)
+    assert (found.written, found.finished, found.left_out) == (11, 0, 2)
+    assert found.failed.keys() == BROKEN
+    assert found.failed["text.jpg"] == "'text.jpg' is not a picture that can be read."
+    return target
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_tree_is_kept_and_each_stream_is_its_pictures(source, streams):
+    pictures = {str(path.relative_to(source)) for path in source.rglob("street*")}
+    assert contents(streams).keys() == {f"{name}.smp" for name in pictures}
+    for name in pictures:
+        assert (streams / f"{name}.smp").read_bytes() == sempic.encode(Image.open(source / name), "hevc", quality=10)
+
+
+def test_a_killed_run_goes_on_and_ends_as_a_clean_one(source, streams, tmp_path):
+    target = tmp_path / "streams"
+    command = [*COMMAND, "encode", str(source), str(target), "--codec", "hevc", "--quality", "10", "--workers", "2"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
+    until = time.monotonic() + 60
+    while time.monotonic() < until and not list(target.rglob("*.smp")):
+        time.sleep(0.001)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    before = contents(target)
+    assert 0 < len(before) < 11
+    whole = {name: data for name, data in before.items() if name.endswith(".smp")}
+    assert whole.items() <= contents(streams).items()
+    times = {name: (target / name).stat().st_mtime_ns for name in whole}
+
+    # What a kill can leave besides, and what a disk can do to a file.
+    (target / ".street-0.png.smp.4711.part").write_bytes(b"half")
+    damaged = sorted(whole)[0]
+    (target / damaged).write_bytes(whole[damaged][:-3])
+    done = subprocess.run([*command, "--json"], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "failed: 'text.jpg' is not a picture" in done.stderr
+    summary = json.loads(done.stdout)
+    assert (summary["written"], summary["finished"]) == (11 - len(whole) + 1, len(whole) - 1)
+    assert summary["failed"].keys() == BROKEN
+    assert contents(target) == contents(streams)
+    assert all((target / name).stat().st_mtime_ns == at for name, at in times.items() if name != damaged)
+
+
+def test_pictures_come_back_and_the_whole_ones_stay(source, streams, tmp_path):
+    for name, data in contents(streams).items():
+        (tmp_path / "streams" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "streams" / name).write_bytes(data)
+    (tmp_path / "streams" / "no.smp").write_text("not a stream")
+    target = tmp_path / "pictures"
+    first = batch.run(batch.Decoding(), str(tmp_path / "streams"), str(target), workers=1)
+    assert (first.written, first.failed.keys()) == (11, {"no.smp"})
+    assert "not a Sempic stream" in first.failed["no.smp"]
+    clean = contents(target)
+    for name, data in contents(streams).items():
+        decoded = Image.open(BytesIO(clean[name.removesuffix(".smp") + ".png"]))
+        assert np.array_equal(np.asarray(decoded), sempic.decode(data).image)
+    (target / "street-0.png.png").write_bytes(clean["street-0.png.png"][:-20])
+    again = batch.run(batch.Decoding(), str(tmp_path / "streams"), str(target), workers=1)
+    assert (again.written, again.finished) == (1, 10)
+    assert contents(target) == clean
+
+
+def test_streams_of_other_settings_are_not_replaced_unasked(source, streams, tmp_path):
+    (tmp_path / "street.png").write_bytes((source / "street-0.png").read_bytes())
+    before = sempic.encode(Image.open(tmp_path / "street.png"), "hevc", quality=60)
+    (tmp_path / "street.png.smp").write_bytes(before)
+    here = str(tmp_path)  # source and target may be one
+    for other in (batch.Encoding("jpeg"), batch.Encoding("hevc", size=300), batch.Encoding("hevc", bpp=0.3)):
+        found = batch.run(other, here, here, workers=1)
+        assert "--force" in found.failed["street.png"]
+        assert (tmp_path / "street.png.smp").read_bytes() == before
+    assert batch.run(batch.Encoding("hevc", size=300), here, here, workers=1, force=True).written == 1
+    assert (tmp_path / "street.png.smp").stat().st_size <= 300
+
+
+def test_archives_are_read_and_cannot_lead_out(source, tmp_path):
+    with zipfile.ZipFile(tmp_path / "streets.zip", "w") as archive:
+        archive.write(source / "street-0.png", "in/street.png")
+        archive.write(source / "street-0.png", "../out.png")
+    found = batch.run(HEVC, f"zip::{tmp_path / 'streets.zip'}", str(tmp_path / "to" / "streams"), workers=1)
+    assert (found.written, found.left_out, found.failed) == (1, 1, {})
+    assert contents(tmp_path).keys() == {"streets.zip", "to/streams/in/street.png.smp"}
+
+
+def test_any_store_can_be_written():
+    tree = batch.Tree.at("memory://bucket/streams")
+    tree.write("a/b.smp", b"stream")
+    assert tree.names() == ["a/b.smp"]
+    assert tree.read("a/b.smp") == fsspec.filesystem("memory").cat_file("/bucket/streams/a/b.smp") == b"stream"
+    tree.remove("a/b.smp")
+    assert tree.names() == []
+
+
+@pytest.mark.parametrize(
+    ("task", "at", "says"),
+    [
+        (HEVC, "nowhere", "no pictures in 'nowhere'"),
+        (batch.Decoding(), "{}", "no streams in"),
+        (HEVC, "{}/street-0.png", "is a file"),
+        (HEVC, "gopher://streets", "cannot be reached"),
+        (batch.Encoding("gif"), "{}", "known are"),
+        (batch.Encoding("hevc", quality=101), "{}", "0 to 100"),
+        (batch.Encoding("hevc", settings={"colour": 1}), "{}", "'colour' is not a setting"),
+    ],
+)
+def test_what_would_go_wrong_with_every_file_is_said_at_once(source, tmp_path, task, at, says):
+    with pytest.raises(InputError, match=says):
+        batch.run(task, at.format(source), str(tmp_path / "to"), workers=1)
+    assert not (tmp_path / "to").exists()
+
+
+def test_a_mistake_on_the_command_line_is_one_sentence(tmp_path):
+    done = subprocess.run([*COMMAND, "decode", "nowhere", "to"], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "sempic: There are no streams in 'nowhere'."
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "to").exists()
+
+
+def test_ray_writes_the_same_files(source, streams, tmp_path):
+    pytest.importorskip("ray")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    found = batch.run(HEVC, str(source), str(tmp_path), workers=2, ray_address="local")
+    assert found.failed.keys() == BROKEN
+    assert contents(tmp_path) == contents(streams)

@@ -472,7 +472,7 @@ def _batch(
     seconds = time.perf_counter() - start
     for name, warnings in found.warnings.items():
         for warning in warnings:
-            _say(f"warning: {name}: {warning}")
+            _say(f"warning: {_about(name, warning)}")
     for name, why in found.failed.items():
         _say(f"failed: {_about(name, why)}")
     text = f"{found.written} written, {found.finished} finished before, {len(found.failed)} failed in {seconds:.1f} s"

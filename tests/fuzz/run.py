@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=float("inf"), help="of wall time, at most")
     parser.add_argument("--first", type=int, default=0, help="the number of the first execution")
     parser.add_argument("--report", type=Path)
+    parser.add_argument("--models", type=Path, help="where the stand-ins for models are; made where there are none")
     parser.add_argument("--guided", action="store_true")
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -48,10 +49,10 @@ def main() -> None:
     elif options.guided:
         _guide(options.seconds)
     else:
-        sys.exit(_run(options.executions, options.seconds, options.first, options.report))
+        sys.exit(_run(options.executions, options.seconds, options.first, options.report, options.models))
 
 
-def _run(executions: int, seconds: float, first: int, report: Path | None) -> int:
+def _run(executions: int, seconds: float, first: int, report: Path | None, models: Path | None) -> int:
     """Start one process after another; print and write the report, and return the exit code."""
     from hostile import seeds
 
@@ -59,10 +60,11 @@ def _run(executions: int, seconds: float, first: int, report: Path | None) -> in
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        os.environ["SEMPIC_MODELS"] = str(folder / "models")
-        (folder / "models").mkdir()
+        models = models or folder / "models"
+        os.environ["SEMPIC_MODELS"] = str(models)
+        models.mkdir(exist_ok=True)
         (folder / "streams").mkdir()
-        for number, data in enumerate(seeds(folder / "models")):
+        for number, data in enumerate(seeds(models)):
             (folder / "streams" / f"{number:02}.smp").write_bytes(data)
         while totals["executions"] < executions and (left := seconds - (time.monotonic() - started)) > 0:
             at = first + totals["executions"]

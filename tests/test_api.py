@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
+import random
 import subprocess
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageCms
 
 import sempic
 from sempic import codecs, container
@@ -112,6 +116,65 @@ def test_pictures_turn_upright(image: NDArray[np.uint8]) -> None:
     picture = Image.fromarray(image)
     picture.getexif()[0x0112] = 6
     assert np.array_equal(to_rgb(picture), np.rot90(image, -1))
+
+
+def profile_with_red_and_blue_swapped() -> bytes:
+    """A colour profile like sRGB's, but for what its first and its last channel stand for."""
+    plain = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return plain.replace(b"rXYZ", b"????").replace(b"bXYZ", b"rXYZ").replace(b"????", b"bXYZ")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
+def test_colour_profiles_are_converted_to_srgb(image: NDArray[np.uint8], mode: str) -> None:
+    picture = Image.fromarray(image).convert(mode)
+    if mode == "RGBA":
+        picture.putalpha(Image.fromarray(np.where(image[..., 0] > 100, 255, 0).astype(np.uint8)))
+    expected = to_rgb(picture).astype(int)
+    expected = expected[..., ::-1] if mode != "RGBA" else np.where(expected == 255, 255, expected[..., ::-1])
+    picture.info["icc_profile"] = profile_with_red_and_blue_swapped()
+    assert np.abs(to_rgb(picture) - expected).max() <= 2
+    picture.getexif()[0x0112] = 6
+    assert np.abs(to_rgb(picture) - np.rot90(expected, -1)).max() <= 2
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "1"])
+def test_a_colour_profile_that_is_broken_or_of_other_pictures_is_ignored(image: NDArray[np.uint8], mode: str) -> None:
+    picture = Image.fromarray(image).convert("L" if mode in ("LA", "I;16") else "RGB").convert(mode)
+    expected = to_rgb(picture)
+    whole = profile_with_red_and_blue_swapped()
+    profiles = [b"nonsense", whole[:200]]
+    if mode in ("L", "LA", "CMYK", "I;16"):
+        profiles.append(whole)
+    for profile in profiles:
+        picture.info["icc_profile"] = profile
+        assert np.array_equal(to_rgb(picture), expected)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # PIL's, of broken EXIF data
+def test_broken_files_are_errors_whatever_is_broken_in_them(image: NDArray[np.uint8]) -> None:
+    file, exif, chance = io.BytesIO(), Image.Exif(), random.Random(2)
+    exif[0x0112] = 6
+    profile = profile_with_red_and_blue_swapped()
+    Image.fromarray(image).save(file, "JPEG", exif=exif, icc_profile=profile)
+    for trial in range(300):
+        data = bytearray(file.getvalue())
+        for _ in range(3):
+            reach = len(data) if trial % 2 else 120  # where EXIF data is
+            data[chance.randrange(2, reach)] = chance.randrange(256)
+        try:
+            opened = Image.open(io.BytesIO(data[: chance.choice((len(data), chance.randrange(len(data))))]))
+        except (OSError, SyntaxError, ValueError):  # PIL knows already
+            continue
+        with suppress(sempic.InputError):
+            assert to_rgb(opened).ndim == 3
+
+
+def test_the_size_is_checked_before_a_file_is_read(tmp_path: Path) -> None:
+    Image.new("1", (9000, 20)).save(tmp_path / "long.png")
+    picture = Image.open(tmp_path / "long.png")
+    (tmp_path / "long.png").write_bytes(b"")
+    with pytest.raises(sempic.InputError, match="9000×20"):
+        to_rgb(picture)
 
 
 def test_arrays_become_rgb(image: NDArray[np.uint8]) -> None:

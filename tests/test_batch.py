@@ -127,6 +127,34 @@ def test_streams_of_other_settings_are_not_replaced_unasked(source, streams, tmp
     assert (tmp_path / "street.png.smp").stat().st_size <= 300
 
 
+def test_protected_streams_are_made_finished_and_mended(tmp_path):
+    frames = [Image.fromarray(draw(seed, 96, 64).image) for seed in range(2)]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    here, made = str(tmp_path), tmp_path / "moving.gif.smp"
+    command = [*COMMAND, "encode", here, here, "--codec", "hevc", "--bytes", "400", "--workers", "1", "--protect"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "warning: 'moving.gif' has 2 frames; the first one is taken." in done.stderr
+    data = made.read_bytes()
+    assert "protection" in [part.name for part in sempic.inspect(data).parts]
+    assert len(data) <= 400
+    task = batch.Encoding("hevc", size=400, protect=0.25)
+    assert batch.run(task, here, here, workers=1).finished == 1
+    made.write_bytes(data[:-8])  # no loss yet, but no longer what was made
+    assert batch.run(task, here, here, workers=1).written == 1
+    assert made.read_bytes() == data
+    assert "protection" in batch.run(batch.Encoding("hevc", size=400), here, here, workers=1).failed["moving.gif"]
+
+
+def test_a_part_of_the_longest_name_is_known_again(tmp_path):
+    name = "x" * 247 + ".png"
+    Image.fromarray(draw(0, 64, 48).image).save(tmp_path / name)
+    part = tmp_path / f".{'x' * 60}.4711.part"
+    part.write_bytes(b"half")
+    assert batch.run(HEVC, str(tmp_path), str(tmp_path), workers=1).written == 1
+    assert contents(tmp_path).keys() == {name, f"{name}.smp"}
+
+
 def test_archives_are_read_and_cannot_lead_out(source, tmp_path):
     with zipfile.ZipFile(tmp_path / "streets.zip", "w") as archive:
         archive.write(source / "street-0.png", "in/street.png")

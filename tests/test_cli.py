@@ -232,6 +232,81 @@ def test_ctrl_c_is_one_line(folder):
     assert complaints == b"sempic: Interrupted.\n"
 
 
+# -- rough ground -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["une rue à Åre, 路 🚗", "-dash.x", "x" * 251])
+def test_names_of_all_kinds(folder, name):
+    (folder / "street.png").rename(folder / f"{name}.png")
+    assert run(folder, "encode", f"./{name}.png", *HEVC).returncode == 0
+    assert run(folder, "inspect", f"./{name}.smp").returncode == 0
+    assert run(folder, "decode", f"./{name}.smp", "-o", f"./{name}.jpg").returncode == 0
+    assert files(folder) == {f"{name}.png", f"{name}.smp", f"{name}.jpg"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are bytes")
+def test_a_name_that_is_no_text_and_a_terminal_that_knows_few_signs(folder):
+    name = os.fsdecode(b"stra\xdfe.smp")
+    done = run(folder, "encode", "street.png", *HEVC, "-o", name)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert files(folder) == {"street.png", name}
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([*COMMAND, "inspect", name], cwd=folder, env=environment, capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_pipes_carry_everything(folder, stream):
+    sent = run(folder, "channel", "-", "-o", "-", stdin=stream)
+    assert sent.stdout == stream
+    assert b"0 of" in sent.stderr
+    assert str(len(stream)).encode() in run(folder, "inspect", "-", stdin=sent.stdout).stdout
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes as on POSIX")
+@pytest.mark.parametrize("where", ["own", "/proc"])
+def test_a_folder_that_takes_nothing(folder, where):
+    if where == "own" and os.geteuid() == 0:
+        pytest.skip("nothing is read-only to root")
+    if where == "/proc" and not Path("/proc/self").exists():
+        pytest.skip("no /proc")
+    closed = folder / "closed" if where == "own" else Path(where)
+    if where == "own":
+        closed.mkdir(mode=0o500)
+    assert f"{closed}/out.smp" in complaint(run(folder, "encode", "street.png", *HEVC, "-o", f"{closed}/out.smp"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits as on POSIX")
+@pytest.mark.parametrize("existing", [True, False])
+def test_a_disk_that_fills_up_leaves_what_was_there(folder, stream, existing):
+    import resource
+
+    if existing:
+        (folder / "out.png").write_bytes(b"precious")
+    before = files(folder)
+    done = subprocess.run(
+        [*COMMAND, "decode", "street.smp", "-o", "out.png", "--force"],
+        cwd=folder,
+        capture_output=True,
+        timeout=60,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)),
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    assert "out.png" in complaint(done)
+    assert files(folder) == before
+    assert not existing or (folder / "out.png").read_bytes() == b"precious"
+
+
+def test_only_the_first_frame_is_taken_and_that_is_said(folder):
+    frames = [Image.fromarray(draw(seed, 160, 120).image) for seed in range(3)]
+    frames[0].save(folder / "moving.gif", save_all=True, append_images=frames[1:])
+    Image.open(folder / "moving.gif").convert("RGB").save(folder / "still.png")
+    done = run(folder, "encode", "moving.gif", *HEVC)
+    assert done.returncode == 0
+    assert done.stderr.decode() == "sempic: warning: 'moving.gif' has 3 frames; the first one is taken.\n"
+    assert run(folder, "encode", "still.png", *HEVC).returncode == 0
+    assert (folder / "moving.smp").read_bytes() == (folder / "still.smp").read_bytes()
+
+
 # -- segmaps ----------------------------------------------------------------------------------------------------------
 
 

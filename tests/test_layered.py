@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import Iterator
 
 import numpy as np
@@ -184,6 +185,26 @@ def test_detail_costs_no_more_likeness_than_perception_allows(perception):
     without = psnr(image, parsed.layers[-1].rgb)
     shown = psnr(image, sempic.decode(encode(240, 180, quality=60, perception=perception)).image)
     assert shown > without - perception**2 - 0.1
+
+
+def test_decoding_layers_takes_little_memory(monkeypatch):
+    """Arrays alone, and none of the network's: of the layers only the last may stay, and planes change in place."""
+    size, square = 512, 512 * 512
+
+    def drawn(network, rows, columns, **inputs):
+        return np.full((3, 16 * rows, 16 * columns), np.float32(0.5))
+
+    data = encode(size, size, quality=60, layers=4)
+    assert sempic.inspect(data).detail["layers"] == 4
+    monkeypatch.setattr(generated, "draw", drawn)
+    sempic.decode(data)  # what is loaded once does not count
+    tracemalloc.start()
+    try:
+        sempic.decode(data)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak <= 40 * square
 
 
 # -- sizes ------------------------------------------------------------------------------------------------------------

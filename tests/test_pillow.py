@@ -31,7 +31,7 @@ def test_saved_and_opened_by_name(tmp_path):
 
 def test_a_size_is_met_and_any_file_object_will_do():
     out = BytesIO()
-    PICTURE.convert("L").save(out, "SMP", codec="hevc", bytes=400)
+    PICTURE.convert("L").save(out, "SMP", codec="hevc", bytes=400, protect=True)
     assert 300 < len(out.getvalue()) <= 400
     assert Image.open(out).convert("L").size == (160, 120)
 
@@ -59,6 +59,16 @@ def test_a_damaged_stream_says_what_is_wrong():
     opened = Image.open(BytesIO(STREAM[:40]))
     with pytest.raises(OSError, match="first section cannot be used"):
         opened.load()
+
+
+def test_protected_streams_are_opened_whatever_packets_are_lost():
+    data = sempic.encode(PICTURE, "hevc", quality=30, protect=True)
+    for received in (data, bytes(8) + data[8:], data[:-16]):
+        opened = Image.open(BytesIO(received))
+        assert opened.info["codec"] == "hevc"
+        assert np.array_equal(np.asarray(opened), sempic.decode(STREAM).image)
+    with pytest.raises(OSError, match="damaged beyond correction"):
+        Image.open(BytesIO(data[: len(data) // 2]))
 
 
 def test_losses_are_warned_of():

@@ -7,8 +7,8 @@ from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
-from sempic import codecs, container, rate
-from sempic.codecs.base import Codec, Decoded, Info, Part, to_rgb
+from sempic import codecs, container, protection, rate
+from sempic.codecs.base import Codec, Decoded, Info, Part, Writer, to_rgb
 from sempic.errors import BudgetError, InputError, ModelError, SempicError, StreamError
 
 __version__ = version("sempic")
@@ -36,6 +36,7 @@ def encode(
     quality: float | None = None,
     bpp: float | None = None,
     bytes: int | None = None,
+    protect: bool | float = False,
     **settings: Any,
 ) -> bytes:
     """Return a picture as a stream.
@@ -45,11 +46,17 @@ def encode(
     none is given), or a size that it comes near to and never exceeds, as `bpp` (8 · bytes / (width · height),
     everything counted) or as `bytes`. The settings are those of the codec's `Settings` class.
 
+    `protect` adds forward error correction against lost packets and wrong bits, more for the first section than for
+    later ones: True as much as a quarter of the stream's bytes, a number (up to 1) another share. A size counts it.
+
     Raises `InputError` for a picture, codec or setting that cannot be used, `BudgetError` for a size that is too small
     for the picture, `ModelError` when a model is missing.
     """
     if sum(given is not None for given in (quality, bpp, bytes)) > 1:
         raise InputError("Give only one of quality, bpp and bytes.")
+    share = protection.DEFAULT if protect is True else protect
+    if share is not False:
+        protection.check_share(share)
     chosen = codec if isinstance(codec, Codec) else codecs.codec(codec)
     wanted = chosen.settings(**settings)
     pixels = to_rgb(image)
@@ -59,6 +66,8 @@ def encode(
             raise InputError(f"The size is {bpp} bpp; it must be a number above 0.")
         bytes = math.floor(bpp * height * width / 8)
     writer = chosen.analyse(pixels, wanted)
+    if share:
+        writer = _Protected(writer, share, bytes)
     if bytes is not None:
         return rate.fit(writer, bytes)
     return writer.write(writer.step_of(50 if quality is None else quality))
@@ -73,7 +82,7 @@ def decode(data: bytes, layers: int | None = None, *, codec: Codec | None = None
     section decodes to what is left, with a warning. Raises `StreamError` when nothing is left or the data is no stream,
     `ModelError` when the stream's model is not here, `InputError` for an option that the codec does not know.
     """
-    stream = container.read(data)
+    stream, _ = _read(data)
     codec = _codec_of(stream.header, codec)
     wanted = codec.options(**options)
     if layers is None:
@@ -87,17 +96,19 @@ def decode(data: bytes, layers: int | None = None, *, codec: Codec | None = None
 
 def inspect(data: bytes, codec: Codec | None = None) -> Info:
     """Return what is in a stream and what each of its bytes is spent on; `codec` and errors are those of `decode`."""
-    stream = container.read(data)
+    stream, recovered = _read(data)
     header = stream.header
     codec = _codec_of(header, codec)
     spent = {"header": 0, "framing": 0, "lost": 0, "payload": 0}
-    for span in container.layout(data):
+    for span in container.layout(recovered.stream):
         spent[span.name] += span.length
     parts = [
         Part("header", spent["header"], "magic, version, codec, size, model"),
         Part("framing", spent["framing"], "type, length and check of each section"),
         *codec.describe(stream),
     ]
+    if recovered.detail:
+        parts.append(Part("protection", len(data) - len(recovered.stream), recovered.detail))
     if spent["lost"]:
         parts.append(Part("lost", spent["lost"], "cut off or damaged"))
     return Info(
@@ -120,3 +131,28 @@ def _codec_of(header: container.Header, given: Codec | None) -> Codec:
     if given.id != header.codec:
         raise InputError(f"The stream was written by codec {header.codec}, not by {given.name}, which is {given.id}.")
     return given
+
+
+def _read(data: bytes) -> tuple[container.Stream, protection.Recovered]:
+    """Return a stream's sections, and what its protection, if it has one, made of the data."""
+    recovered = protection.recover(data)
+    stream = container.read(recovered.stream)
+    return replace(stream, warnings=(*recovered.warnings, *stream.warnings)), recovered
+
+
+class _Protected(Writer):
+    """A picture to be written with protection: the steps are those of another writer."""
+
+    def __init__(self, writer: Writer, share: float, limit: int | None) -> None:
+        self.steps, self.pixels = writer.steps, writer.pixels
+        self._writer, self._share, self._limit = writer, share, limit
+
+    def write(self, step: int) -> bytes:
+        """Return a protected stream; a bare one where that alone is above the limit and too big to be protected."""
+        stream = self._writer.write(step)
+        try:
+            return protection.protect(stream, self._share)
+        except InputError:
+            if self._limit is None or len(stream) <= self._limit:
+                raise
+            return stream

@@ -26,9 +26,9 @@ from fsspec.implementations.local import LocalFileSystem
 from PIL import Image
 
 import sempic
-from sempic import codecs, container
+from sempic import codecs, container, protection
 from sempic.errors import BudgetError, InputError, SempicError, StreamError, sentence
-from sempic.files import part_of, read_picture, saved, whole_file
+from sempic.files import part_of, read_picture, saved, stem_of, whole_file
 from sempic.pool import pools
 
 STREAM, PICTURE = ".smp", ".png"
@@ -110,6 +110,7 @@ class Encoding:
     bpp: float | None = None
     size: int | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    protect: bool | float = False
 
     takes = "pictures"
 
@@ -120,29 +121,41 @@ class Encoding:
     def check(self) -> None:
         """Try it on a black picture; a size that is too small for that one may do for others."""
         with suppress(BudgetError):
-            self._encoded(np.zeros((container.MIN_SIDE, container.MIN_SIDE, 3), np.uint8))
+            self._encode(np.zeros((container.MIN_SIDE, container.MIN_SIDE, 3), np.uint8))
 
     def is_finished(self, made: bytes) -> bool:
-        """Read the stream's header and sections."""
+        """Read the stream's header and sections; one that protection had to mend is not whole."""
         try:
-            stream = container.read(made)
+            recovered = protection.recover(made)
+            stream = container.read(recovered.stream)
         except StreamError:
             return False
-        if stream.warnings:
+        if recovered.mended or recovered.warnings or stream.warnings:
             return False
         header = stream.header
         above = self.size is not None and len(made) > self.size
         above |= self.bpp is not None and 8 * len(made) > self.bpp * header.width * header.height
-        if above or header.codec != codecs.codec(self.codec).id:
-            raise InputError("There is a stream of another codec or above this size; name another DEST, or --force.")
+        if above or header.codec != codecs.codec(self.codec).id or bool(recovered.detail) != bool(self.protect):
+            raise InputError(
+                "There is a stream of another codec or protection, or above this size; name another DEST, or --force."
+            )
         return True
 
     def convert(self, data: bytes, name: str) -> tuple[bytes, tuple[str, ...]]:
         """Encode a picture."""
-        return self._encoded(read_picture(data, name)), ()
+        picture, warnings = read_picture(data, name)
+        return self._encode(picture), warnings
 
-    def _encoded(self, picture: Any) -> bytes:
-        return sempic.encode(picture, self.codec, quality=self.quality, bpp=self.bpp, bytes=self.size, **self.settings)
+    def _encode(self, picture: Any) -> bytes:
+        return sempic.encode(
+            picture,
+            self.codec,
+            quality=self.quality,
+            bpp=self.bpp,
+            bytes=self.size,
+            protect=self.protect,
+            **self.settings,
+        )
 
 
 @dataclass(frozen=True)
@@ -273,9 +286,10 @@ def _do(task: Task, origin: Tree, name: str, destination: Tree, output: str, the
 def _tidied(tree: Tree, outputs: set[str]) -> set[str]:
     """Return the names in a tree, after deleting what a killed run has left of these outputs."""
     names = set(tree.names())
+    stems = {posixpath.join(folder, stem_of(whole)) for folder, whole in map(posixpath.split, outputs)}
     for name in sorted(names):
         folder, part = posixpath.split(name)
-        if (whole := part_of(part)) and posixpath.join(folder, whole) in outputs:
+        if (stem := part_of(part)) and posixpath.join(folder, stem) in stems:
             tree.remove(name)
     return names
 

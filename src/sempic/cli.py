@@ -9,11 +9,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sempic.channel import PACKET, transmit
 from sempic.errors import InputError, sentence
 from sempic.files import read_picture, saved, whole_file
 from sempic.taxonomy import CAMVID11, VOID
@@ -68,6 +70,12 @@ ModelName = Annotated[
     str | None,
     typer.Option("--model", metavar="NAME", help="A model by its name, folder, https://… address or hf:org/name."),
 ]
+Protect = Annotated[
+    bool, typer.Option("--protect", help="Add error correction, a quarter of the bytes; a size counts it.")
+]
+Protection = Annotated[
+    float | None, typer.Option(metavar="S", help="The same with another share of the bytes, up to 1.")
+]
 Workers = Annotated[int | None, typer.Option(metavar="N", min=1, help="Processes; one a core if left out.")]
 Ray = Annotated[str | None, typer.Option(metavar="ADDRESS|local", help="Run on a Ray cluster instead.")]
 Stream = Annotated[str, typer.Argument(metavar="IN.smp", help="The stream; - reads standard input.")]
@@ -78,6 +86,8 @@ _INTERRUPTED = 130
 
 def main() -> None:
     """Run the command line; a user's mistake ends in one sentence on standard error, never in a traceback."""
+    if isinstance(sys.stdout, TextIOWrapper):  # names and signs that the terminal cannot show are no reason to fail
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = app(standalone_mode=False)
         sys.stdout.flush()
@@ -151,6 +161,8 @@ def encode(
     layers: Layers = None,
     scale: Scale = None,
     model: ModelName = None,
+    protect: Protect = False,
+    protection: Protection = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -165,6 +177,7 @@ def encode(
       sempic encode street.jpg --codec spic --bpp 0.09 -o street-spic.smp
       sempic encode street.jpg --codec hevc --quality 20 -o street-hevc.smp
       sempic encode street.jpg --model my-model -o street-mine.smp
+      sempic encode street.jpg --bytes 800 --protect -o street-safe.smp
       cat street.jpg | sempic encode - > street.smp
     """
     _one_size(quality, bpp, size)
@@ -179,7 +192,8 @@ def encode(
     import sempic
 
     start = time.perf_counter()
-    data = sempic.encode(picture, codec, quality=quality, bpp=bpp, bytes=size, **settings)
+    share = _share(protect, protection)
+    data = sempic.encode(picture, codec, quality=quality, bpp=bpp, bytes=size, protect=share, **settings)
     seconds = time.perf_counter() - start
     _write(target, data, force)
     width, height = picture.size
@@ -294,6 +308,34 @@ def inspect(source: Stream, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def channel(
+    source: Stream,
+    output: Annotated[str, typer.Option("--output", "-o", metavar="OUT.smp", help="What arrives; - is stdout.")],
+    erase: Annotated[float, typer.Option(metavar="P", help="The probability that a packet is lost.")] = 0.0,
+    bit_errors: Annotated[float, typer.Option(metavar="P", help="The probability that a bit arrives wrong.")] = 0.0,
+    seed: Annotated[int, typer.Option(metavar="N", help="The same seed loses the same packets.")] = 0,
+    packet: Annotated[int, typer.Option(metavar="N", help="Bytes a packet.")] = PACKET,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send a stream over a simulated link that loses packets and flips bits.
+
+    A lost packet leaves zeros in its place, as at a receiver that misses its number.
+
+    \b
+    Examples:
+      sempic channel street.smp -o received.smp --erase 0.1 --seed 1
+      sempic channel street.smp -o received.smp --bit-errors 1e-4 --packet 64
+    """
+    target = _output(source, output, ".smp", force)
+    received = transmit(_read(source), erase, bit_errors, seed, packet)
+    _write(target, received.data, force)
+    report = {"output": target, "packets": received.packets, "lost": received.lost, "flips": received.flips}
+    text = f"{target}: {received.lost} of {received.packets} packets lost, {received.flips} bits flipped"
+    _report(report, text, as_json, target)
+
+
+@app.command()
 def models(as_json: AsJson = False) -> None:
     """List the models that come with Sempic.
 
@@ -344,13 +386,13 @@ def demo(
       sempic demo
       sempic demo street.jpg --bytes 600 --bytes 1500
     """
-    import numpy as np
     from PIL import Image
 
     from sempic import demo as shown
     from sempic import scene
+    from sempic.codecs.base import to_rgb
 
-    picture = np.asarray(_picture(image).convert("RGB")) if image else scene.draw(seed).image
+    picture = to_rgb(_picture(image)) if image else scene.draw(seed).image
     rows, sheet, streams = shown.run(picture, sizes or [])
     output.mkdir(parents=True, exist_ok=True)
     files = {"demo.png": saved(sheet, "PNG"), **streams}
@@ -382,6 +424,8 @@ def batch_encode(
     layers: Layers = None,
     scale: Scale = None,
     model: ModelName = None,
+    protect: Protect = False,
+    protection: Protection = None,
     workers: Workers = None,
     ray: Ray = None,
     force: Anew = False,
@@ -396,13 +440,15 @@ def batch_encode(
     \b
     Examples:
       sempic batch encode photos streams --bytes 1000
+      sempic batch encode photos streams --bytes 1000 --protect
       sempic batch encode s3://bucket/streets s3://bucket/streams --bpp 0.03 --workers 8
     """
     from sempic.batch import Encoding
 
     _one_size(quality, bpp, size)
     settings = _settings(keep=keep, segmenter=segmenter, map=map, perception=perception, layers=layers, scale=scale)
-    _batch(Encoding(codec, quality, bpp, size, settings), source, dest, workers, ray, force, as_json)
+    task = Encoding(codec, quality, bpp, size, settings, _share(protect, protection))
+    _batch(task, source, dest, workers, ray, force, as_json)
 
 
 @batch.command("decode")
@@ -441,7 +487,7 @@ def _batch(
     seconds = time.perf_counter() - start
     for name, warnings in found.warnings.items():
         for warning in warnings:
-            _say(f"warning: {name}: {warning}")
+            _say(f"warning: {_about(name, warning)}")
     for name, why in found.failed.items():
         _say(f"failed: {_about(name, why)}")
     text = f"{found.written} written, {found.finished} finished before, {len(found.failed)} failed in {seconds:.1f} s"
@@ -754,6 +800,11 @@ def _settings(**given: Any) -> dict[str, Any]:
     return settings
 
 
+def _share(protect: bool, protection: float | None) -> float | bool:
+    """What `sempic.encode` takes as `protect`: the share alone says enough."""
+    return protect if protection is None else protection
+
+
 # -- files ------------------------------------------------------------------------------------------------------------
 
 
@@ -762,7 +813,11 @@ def _read(source: str) -> bytes:
 
 
 def _picture(source: str) -> Image.Image:
-    return read_picture(_read(source), source)
+    """The picture in a file; that there is more in it is told."""
+    picture, warnings = read_picture(_read(source), source)
+    for warning in warnings:
+        _say(f"warning: {warning}")
+    return picture
 
 
 def _label_picture(path: Path) -> NDArray[np.uint8]:

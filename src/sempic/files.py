@@ -16,19 +16,26 @@ from sempic.errors import InputError
 if TYPE_CHECKING:
     from PIL import Image
 
-_PART = re.compile(r"\.(.+)\.[0-9]+\.part")
+_PART = re.compile(r"\.(.+)\.[0-9]+\.part", re.DOTALL)
+_STEM = 60  # a file's name may have 255 bytes, a character of it four
 
 
-def read_picture(data: bytes, name: str) -> Image.Image:
-    """Return the picture in a file's bytes, upright; raise `InputError`, which names the file, if there is none."""
+def read_picture(data: bytes, name: str) -> tuple[Image.Image, tuple[str, ...]]:
+    """Return the picture in a file's bytes, upright, and a sentence, which names the file, where it has more frames.
+
+    Raises `InputError`, which names the file, if there is no picture.
+    """
     from PIL import Image, ImageOps
 
     with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, of flaws that it can live with
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             picture = Image.open(BytesIO(data))
             picture.load()
-            return ImageOps.exif_transpose(picture)
+            frames = getattr(picture, "n_frames", 1)
+            losses = (f"'{name}' has {frames} frames; the first one is taken.",) if frames > 1 else ()
+            return ImageOps.exif_transpose(picture), losses
         except (Image.DecompressionBombError, Image.DecompressionBombWarning):
             raise InputError(f"The picture '{name}' is too large; 8192 × 8192 pixels are the limit.") from None
         except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow raises for a broken file
@@ -41,7 +48,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
     A process that is killed leaves what it has written under a name that `part_of` knows.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{stem_of(path.name)}.{os.getpid()}.part")
     try:
         with part.open("xb") as file:
             yield file
@@ -53,9 +60,14 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def part_of(name: str) -> str | None:
-    """Return the name of the file of which `whole_file` left this part unfinished; None if it is no such part."""
+    """Return the stem of the file of which `whole_file` left this part unfinished; None if it is no such part."""
     found = _PART.fullmatch(name)
     return found[1] if found else None
+
+
+def stem_of(name: str) -> str:
+    """Return what the name of a file's part has of the file's own: all, unless it would be too long."""
+    return name[:_STEM]
 
 
 def saved(picture: Image.Image, form: str) -> bytes:

@@ -16,7 +16,7 @@ from typing import IO, Any
 from PIL import Image, ImageFile
 
 import sempic
-from sempic import codecs, container
+from sempic import codecs, container, protection
 from sempic.errors import SempicError, StreamError
 
 FORMAT = "SMP"
@@ -32,7 +32,11 @@ class StreamImageFile(ImageFile.ImageFile):
         assert self.fp is not None, "Pillow has opened the file"
         self._stream: bytes | None = self.fp.read()
         try:
-            header = container.read_header(self._stream)
+            bare = protection.recover(self._stream).stream
+        except StreamError as error:  # of what has a whole header of ours
+            raise OSError(str(error)) from error
+        try:
+            header = container.read_header(bare)
             self.info["codec"] = codecs.codec_by_id(header.codec).name
         except StreamError as error:  # of two magic bytes alone, another format's file may have the same
             raise SyntaxError(str(error)) from error
@@ -61,10 +65,6 @@ def _save(image: Image.Image, file: IO[bytes], name: str | bytes) -> None:
         raise OSError(str(error)) from error
 
 
-def _accept(start: bytes) -> bool:
-    return start.startswith(container.MAGIC)
-
-
-Image.register_open(FORMAT, StreamImageFile, _accept)
+Image.register_open(FORMAT, StreamImageFile, protection.may_start)
 Image.register_save(FORMAT, _save)
 Image.register_extension(FORMAT, ".smp")

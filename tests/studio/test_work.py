@@ -74,6 +74,15 @@ def test_weights_of_classes_layers_and_relevance():
     assert less < len(shown.stream)
 
 
+def test_protected_streams_are_made_and_shown():
+    *_, shown = work.encode(UPLOAD, Wish("hevc", 500, protect=True), View())
+    assert shown.stream == sempic.encode(PICTURE, "hevc", bytes=500, protect=True)
+    assert "packets of 8" in shown.page
+    assert work.is_stream(shown.stream)
+    *_, shown = work.show(bytes(8) + shown.stream[8:], View(layers=0))
+    assert "1 missing" in shown.page
+
+
 def test_what_a_codec_knows_is_asked_of_it():
     assert work.knows("sqgan", "keep")
     assert not work.knows("hevc", "keep")

@@ -6,13 +6,17 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, ClassVar
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sempic.container import Header, Stream, check_size
 from sempic.errors import InputError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 @dataclass(frozen=True)
@@ -161,13 +165,14 @@ class Codec(ABC):
 def to_rgb(image: Any) -> NDArray[np.uint8]:
     """Return any picture as uint8 H×W×3 RGB, C-contiguous.
 
-    Takes a PIL image of any mode (turned upright if its EXIF data says so) or whatever `numpy.asarray` reads as H×W,
+    Takes a PIL image of any mode (turned upright if its EXIF data says so, its colours converted to sRGB if it has a
+    colour profile that can be read, its first frame if nobody sought another) or whatever `numpy.asarray` reads as H×W,
     H×W×1 (grey), H×W×2 (grey, alpha), H×W×3 or H×W×4 (alpha) of uint8 or uint16. Transparency shows white. Raises
     `InputError` for anything else, and for sides outside 16..8192 pixels.
     """
     try:
         pixels = np.asarray(_from_pil(image))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OSError, SyntaxError, EOFError) as error:  # most from a file that PIL reads now
         raise InputError(f"The picture cannot be read as an array: {error}.") from None
     if pixels.dtype not in (np.uint8, np.uint16):
         raise InputError(f"The picture's values are {pixels.dtype}; hand in uint8 values from 0 to 255.")
@@ -189,11 +194,35 @@ def _from_pil(image: Any) -> Any:
     """Return a PIL image upright as RGBA or 16-bit grey; anything else as it is."""
     if "PIL.Image" not in sys.modules:  # then it cannot be one, and PIL need not be imported to find out
         return image
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
+    from PIL.Image import Image
 
-    if not isinstance(image, Image.Image):
+    if not isinstance(image, Image):
         return image
+    check_size(*image.size)  # before a file is read
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):  # 16-bit grey, which PIL would clip instead of scale
         return np.clip(np.asarray(image), 0, 0xFFFF).astype(np.uint16)
-    return image.convert("RGBA")
+    return _to_srgb(image).convert("RGBA")
+
+
+def _to_srgb(image: Image) -> Image:
+    """Return a PIL image with its colours converted to sRGB; as it is without a profile, or with one that fails."""
+    profile = image.info.get("icc_profile")
+    if not profile:
+        return image
+    from PIL import ImageCms
+
+    if image.mode not in ("L", "LA", "RGB", "RGBA", "CMYK"):
+        image = image.convert("RGBA")
+    has_alpha = image.mode in ("LA", "RGBA")
+    opaque = image.convert(image.mode.removesuffix("A")) if has_alpha else image
+    try:
+        source = ImageCms.ImageCmsProfile(BytesIO(profile))
+        converted = ImageCms.profileToProfile(opaque, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError, ImportError):  # broken, for other pictures, or a Pillow without LittleCMS
+        return image
+    assert converted is not None, "it was not asked for in place"
+    if has_alpha:
+        converted.putalpha(image.getchannel("A"))
+    return converted

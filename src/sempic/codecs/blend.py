@@ -25,13 +25,18 @@ def missing_detail(picture: Rgb, drawn: Rgb) -> Plane:
     """Return the brightness (H×W) of the drawn picture's detail where the other (H×W×3 both) has less of it."""
     mine, theirs = picture @ _LUMA, drawn @ _LUMA
     detail = np.zeros_like(mine)
-    for size in OCTAVES:
-        my_coarse, their_coarse = _coarse(mine, size), _coarse(theirs, size)
-        my_fine, their_fine = mine - my_coarse, theirs - their_coarse
+    for size in OCTAVES:  # in place where it can be, for a large picture's memory
+        coarse = _coarse(mine, size)
+        mine -= coarse
         over = max(8, REACH * size)
-        share = 1 - _energy(my_fine, over) / _energy(their_fine, over).clip(1e-3)
-        detail += np.sqrt(share.clip(0, 1)) * their_fine
-        mine, theirs = my_coarse, their_coarse
+        share = _energy(mine, over)
+        mine, coarse = coarse, _coarse(theirs, size)
+        theirs -= coarse
+        share /= _energy(theirs, over).clip(1e-3)
+        np.sqrt((1 - share).clip(0, 1), out=share)
+        share *= theirs
+        detail += share
+        theirs = coarse
     return detail
 
 
@@ -48,7 +53,10 @@ def strength(wanted: Rgb, picture: Rgb, detail: Plane, decibels: float) -> float
 
 def add(picture: Rgb, detail: Plane) -> Rgb:
     """Return the picture with detail added to its brightness."""
-    return (picture + detail[..., None] + np.float32(0.5)).clip(0, 255).astype(np.uint8)
+    out = np.empty_like(picture)
+    for channel in range(3):
+        out[..., channel] = (picture[..., channel] + detail + np.float32(0.5)).clip(0, 255)
+    return out
 
 
 def _coarse(plane: Plane, size: int) -> Plane:
@@ -66,4 +74,5 @@ def _energy(plane: Plane, over: int) -> Plane:
 
 
 def _resized(plane: Plane, width: int, height: int, filter: Image.Resampling) -> Plane:
-    return np.asarray(Image.fromarray(plane).resize((width, height), filter))
+    view = np.asarray(Image.fromarray(plane).resize((width, height), filter))
+    return view.copy()  # after PIL's own copy is gone

@@ -139,7 +139,8 @@ def draw(network: runtime.Network, rows: int, columns: int, **inputs: Array) -> 
             share = np.minimum.outer(_ramp(tile.shape[2]), _ramp(tile.shape[3]))
             _cut(total, down, right, CELL)[...] += tile[0] * share
             _cut(weight, down, right, CELL)[...] += share
-    return np.asarray(total / weight)
+    total /= weight
+    return total
 
 
 def _cut(plane: Array, down: slice, right: slice, scale: int) -> Array:
@@ -154,11 +155,13 @@ def _ramp(length: int) -> NDArray[np.float32]:
 
 
 def match_colours(picture: Array, quarter: Array, levels: Array) -> Array:
-    """Shift each class of a drawn picture (3×H×W) to the mean colour that was sent, smoothly across borders."""
+    """Shift each class of a drawn picture (3×H×W) to the mean colour sent, smoothly across borders; in place."""
     shifts = palette.colours(levels) - palette.means(picture.transpose(1, 2, 0), quarter, len(levels))
     shifts[np.isnan(shifts) | (levels[:, :1] == palette.ABSENT)] = 0
     planes = np.pad(shifts, ((0, 256 - len(shifts)), (0, 0)))[quarter].astype(np.float32)
-    return np.asarray(picture + enlarged(planes.transpose(2, 0, 1), *picture.shape[1:]))
+    for plane, shift in zip(picture, planes.transpose(2, 0, 1), strict=True):  # one by one, for a large one's memory
+        plane += enlarged(shift[None], *plane.shape)[0]
+    return picture
 
 
 def enlarged(planes: Array, height: int, width: int) -> NDArray[np.float32]:
@@ -169,5 +172,7 @@ def enlarged(planes: Array, height: int, width: int) -> NDArray[np.float32]:
 
 def to_pixels(picture: Array, height: int, width: int) -> NDArray[np.uint8]:
     """Return the top left of a drawn picture (3×H×W) as uint8 height×width×3."""
-    pixels = (picture[:, :height, :width].clip(0, 1) * 255 + 0.5).astype(np.uint8)
-    return np.ascontiguousarray(pixels.transpose(1, 2, 0))
+    pixels = np.empty((height, width, 3), np.uint8)
+    for channel, plane in enumerate(picture[:, :height, :width]):
+        pixels[..., channel] = plane.clip(0, 1) * 255 + 0.5
+    return pixels

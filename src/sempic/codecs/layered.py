@@ -120,6 +120,7 @@ class Layered(Codec):
     def decode(self, stream: Stream, options: Any) -> Decoded:
         """Let the network draw the base, and put the whole layers over it."""
         parsed = _Parsed(stream)
+        del parsed.layers[:-1]  # nothing is shown of these any more, and each holds planes of the picture's size
         scene, picture = parsed.scene, parsed.scene.draw(parsed.rate, parsed.values)
         if parsed.layers:
             picture = parsed.layers[-1].shown(picture)

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sempic import container, runtime
+from sempic import container, protection, runtime
 from sempic.codecs import generated
 from sempic.codecs.base import Codec, Decoded, Part, Writer
 from sempic.codecs.generated import CELL, MAP_FACTORS, SentMap, Weights, grid_size, match_colours, to_pixels
@@ -137,8 +137,10 @@ class SqGan(Codec):
             layout=weights.layout(padded_map, parsed.palette),
         )
         picture = match_colours(picture[:, : rows * CELL, : columns * CELL], quarter, parsed.palette)
+        pixels = to_pixels(picture, height, width)
+        del picture  # for a large one's memory
         segmap = enlarge(parsed.map.small, parsed.map.factor, height, width)
-        return Decoded(to_pixels(picture, height, width), segmap, (*stream.warnings, *parsed.warnings))
+        return Decoded(pixels, segmap, (*stream.warnings, *parsed.warnings))
 
     def describe(self, stream: Stream) -> list[Part]:
         """Name what each section holds."""
@@ -188,7 +190,7 @@ class SqGan(Codec):
 
 def sent_mask(data: bytes) -> NDArray[np.bool_]:
     """Return which tokens of a stream were sent, one bool for each 16×16 cell of the picture."""
-    return _Parsed(container.read(data)).sent
+    return _Parsed(container.read(protection.recover(data).stream)).sent
 
 
 class _SqGanWriter(Writer):

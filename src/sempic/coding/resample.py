@@ -37,11 +37,13 @@ def enlarge(segmap: Segmap, factor: int, height: int, width: int) -> Segmap:
     """
     if factor < 1 or segmap.shape != (-(-height // factor), -(-width // factor)):
         raise InputError(f"A segmap of {segmap.shape[0]} x {segmap.shape[1]} does not enlarge to {height} x {width}.")
+    if factor == 1:
+        return segmap.copy()
     labels = np.unique(segmap)
-    best = np.zeros((height, width), np.int32)
+    best = np.zeros((height, width), np.int16)  # strengths are at most (8 · 2 · factor)², 2¹⁴
     large = np.full((height, width), labels[0], np.uint8)
     for label in labels:
-        soft = _soften(_soften((segmap == label).astype(np.int32)).T).T
+        soft = _soften(_soften((segmap == label).astype(np.int16)).T).T
         strength = _interpolate(_interpolate(soft, factor, height).T, factor, width).T
         better = strength > best
         large[better] = label
@@ -49,18 +51,18 @@ def enlarge(segmap: Segmap, factor: int, height: int, width: int) -> Segmap:
     return large
 
 
-def _soften(plane: NDArray[np.int32]) -> NDArray[np.int32]:
+def _soften(plane: NDArray[np.int16]) -> NDArray[np.int16]:
     """Return the plane, its first axis filtered with (1, 6, 1)."""
     wide = np.pad(plane, ((1, 1), (0, 0)), mode="edge")
-    softened: NDArray[np.int32] = wide[:-2] + 6 * plane + wide[2:]
+    softened: NDArray[np.int16] = wide[:-2] + 6 * plane + wide[2:]
     return softened
 
 
-def _interpolate(plane: NDArray[np.int32], factor: int, length: int) -> NDArray[np.int32]:
+def _interpolate(plane: NDArray[np.int16], factor: int, length: int) -> NDArray[np.int16]:
     """Stretch the first axis to `length` by `factor`, linearly between cell centres; the values grow by 2*factor."""
     position = np.clip(2 * np.arange(length) + 1 - factor, 0, 2 * factor * (len(plane) - 1))
     low, weight = np.divmod(position, 2 * factor)
     high = np.minimum(low + 1, len(plane) - 1)
-    share = weight.astype(np.int32)[:, None]
-    stretched: NDArray[np.int32] = plane[low] * (2 * factor - share) + plane[high] * share
+    share = weight.astype(np.int16)[:, None]
+    stretched: NDArray[np.int16] = plane[low] * (2 * factor - share) + plane[high] * share
     return stretched

@@ -89,6 +89,7 @@ def build() -> gr.Blocks:
                 sent_layers = gr.Slider(
                     1, _MOST_LAYERS, 1, step=1, label="Enhancement layers", visible=False, elem_id="layers"
                 )
+                protect = gr.Checkbox(label="Protect from lost packets, within these bytes", elem_id="protect")
                 with gr.Accordion("What matters more (1) or less (0)", open=False, elem_id="keep") as keep:
                     weights = [gr.Slider(0, 1, _UNTOUCHED, step=0.1, label=name) for name in CAMVID11.classes]
                 with gr.Row():
@@ -109,7 +110,7 @@ def build() -> gr.Blocks:
             street.click(lambda: (work.drawn_street(), None), None, [upload, file]).then(
                 _look, [upload], seen, **alone
             ),
-            encode.click(_encode, [upload, codec, size, sent_layers, steps, *weights], seen, **alone),
+            encode.click(_encode, [upload, codec, size, sent_layers, protect, steps, *weights], seen, **alone),
             # Of what is asked while work goes on, only the last is done, so that sliders may be dragged.
             gr.on(
                 [layers.input, steps.input],
@@ -149,13 +150,13 @@ def _look(upload: Upload) -> Iterator[tuple[Any, ...]]:
 
 
 def _encode(
-    upload: Upload | None, codec: str, size: float, layers: float, steps: float, *weights: float
+    upload: Upload | None, codec: str, size: float, layers: float, protect: bool, steps: float, *weights: float
 ) -> Iterator[tuple[Any, ...]]:
     if upload is None:
         yield _said("Choose a picture first, or take the drawn street.", failed=True), *[gr.skip()] * 4
         return
     keep = {name: weight for name, weight in zip(CAMVID11.classes, weights, strict=True) if weight != _UNTOUCHED}
-    yield from _told(work.encode, upload, Wish(codec, int(size), keep, int(layers)), View(steps=int(steps)))
+    yield from _told(work.encode, upload, Wish(codec, int(size), keep, int(layers), protect), View(steps=int(steps)))
 
 
 def _show(stream: bytes, layers: float, steps: float, upload: Upload | None) -> Iterator[tuple[Any, ...]]:

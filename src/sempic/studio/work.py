@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import sempic
-from sempic import codecs, container, demo
+from sempic import codecs, container, demo, protection
 from sempic.bench import compare, page
 from sempic.bench.gallery import Gallery
 from sempic.codecs.base import to_rgb
@@ -47,13 +47,15 @@ class Upload:
 class Wish:
     """How a picture is to be coded: in at most `size` bytes, with weights of classes from 0 to 1.
 
-    `layers` is how many enhancement layers are sent. What a codec does not know is not handed to it.
+    `layers` is how many enhancement layers are sent, and `protect` adds error correction to the stream. What a codec
+    does not know is not handed to it.
     """
 
     codec: str
     size: int
     keep: Mapping[str, float] = field(default_factory=dict)
     layers: int = 1
+    protect: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def drawn_street() -> Upload:
 
 def is_stream(data: bytes) -> bool:
     """Whether a file is one of ours rather than a picture's."""
-    return data.startswith(container.MAGIC)
+    return protection.may_start(data)
 
 
 # -- in a process of its own ------------------------------------------------------------------------------------------
@@ -107,19 +109,19 @@ def is_stream(data: bytes) -> bool:
 
 def look(upload: Upload) -> Iterator[Step]:
     """Say what an upload is; raise `InputError` if it is not a picture that can be coded."""
-    picture = read_picture(upload.data, upload.name)
+    picture, warnings = read_picture(upload.data, upload.name)
     container.check_size(*picture.size)
-    yield Step(f"{upload.name}, {picture.width} × {picture.height} pixels", 1)
+    yield Step(" ".join((f"{upload.name}, {picture.width} × {picture.height} pixels", *warnings)), 1)
 
 
 def encode(upload: Upload, wish: Wish, view: View) -> Iterator[Step | Shown]:
     """Code a picture and show what comes of it."""
     steps = 2 + len(RIVALS)
     yield Step(f"Encoding with {wish.codec}")
-    image = to_rgb(read_picture(upload.data, upload.name))
+    picture, _ = read_picture(upload.data, upload.name)
     settings: dict[str, Any] = {"keep": dict(wish.keep), "layers": wish.layers}
     settings = {name: value for name, value in settings.items() if knows(wish.codec, name)}
-    stream = sempic.encode(image, wish.codec, bytes=wish.size, **settings)
+    stream = sempic.encode(picture, wish.codec, bytes=wish.size, protect=wish.protect, **settings)
     for made in show(stream, view, upload):
         yield replace(made, share=(1 + made.share * (steps - 1)) / steps) if isinstance(made, Step) else made
 
@@ -127,7 +129,7 @@ def encode(upload: Upload, wish: Wish, view: View) -> Iterator[Step | Shown]:
 def show(stream: bytes, view: View, upload: Upload | None = None) -> Iterator[Step | Shown]:
     """Decode a stream and show it, beside its original and what other codecs make of that where there is one."""
     yield Step("Decoding")
-    info, read = sempic.inspect(stream), container.read(stream)
+    info, read = sempic.inspect(stream), container.read(protection.recover(stream).stream)
     base = codecs.codec(info.codec).base_sections(read)
     used = stream
     if view.layers is not None:
@@ -141,7 +143,8 @@ def show(stream: bytes, view: View, upload: Upload | None = None) -> Iterator[St
     if upload is None:
         gallery.first = info.codec
     else:
-        original = to_rgb(read_picture(upload.data, upload.name))
+        picture, _ = read_picture(upload.data, upload.name)
+        original = to_rgb(picture)
         panels[info.codec] = decoded.image, compare.Shown.of(info.codec, original, decoded.image, len(used)).caption
     if decoded.segmap is not None:
         panels["segmap"] = CAMVID11.colourise(decoded.segmap), "as decoded"

@@ -1,0 +1,248 @@
+"""Hostile streams: how they are made from good ones, and what no stream may do to a reader.
+
+`mutate` knows a stream's structure: it changes payloads, sections and sizes and then writes checks that match, so that
+what is behind the checks is reached. `check` reads a stream to the end, but for the networks that draw, where
+`nothing_drawn` takes their place.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import stand_in
+
+import sempic
+from sempic import container, protection
+from sempic.codecs import generated, sqgan
+from sempic.codecs.spic import Spic
+from sempic.coding import grid
+from sempic.coding.resample import shrink
+from sempic.container import Header, Section
+from sempic.scene import draw
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+SECONDS = 2.0
+"""The most CPU time for a stream that is refused, up to a million pixels; a larger one may take as much more."""
+BYTES, BYTES_A_PIXEL, SAMPLED_BYTES_A_PIXEL = 64 << 20, 40, 110
+"""The most memory beyond what the process holds already, models among it; more a pixel where SPIC's sampler draws."""
+
+SIDES = (16, 17, 31, 64, 100, 255, 640)
+VALUES = (0, 1, 2, 3, 4, 8, 15, 16, 31, 63, 64, 127, 128, 129, 192, 254, 255)
+
+
+# -- making them ------------------------------------------------------------------------------------------------------
+
+
+def mutate(data: bytes, chance: Random, others: Sequence[bytes]) -> bytes:
+    """Return a stream made from another one: damaged as it is, or rewritten with damaged contents."""
+    how = chance.random()
+    if how < 0.1:
+        share = 1 + chance.randrange(40)
+        try:
+            return damage(protection.protect(mutate(data, chance, others), share / 40), chance)
+        except sempic.SempicError:
+            return data
+    try:
+        stream = container.read(protection.recover(data).stream)
+    except sempic.SempicError:
+        return damage(data, chance)
+    if how < 0.25:
+        return damage(data, chance)
+    header, sections = stream.header, list(stream.sections)
+    for _ in range(1 + chance.randrange(3)):
+        place = chance.randrange(len(sections))
+        match chance.randrange(9):
+            case 0:
+                header = replace(header, width=chance.choice(SIDES))
+            case 1:
+                header = replace(header, height=chance.choice(SIDES))
+            case 2:
+                sections[place] = replace(sections[place], type=chance.choice((1, 2, 3, 4, 0, 7, 255)))
+            case 3:
+                sections.insert(chance.randrange(len(sections) + 1), sections[place])
+            case 4:
+                sections[place] = sections[chance.randrange(len(sections))]
+            case 5:
+                sections[place] = replace(sections[place], payload=_borrowed(header, chance, others))
+            case _:
+                sections[place] = replace(sections[place], payload=damage(sections[place].payload, chance))
+    return container.write(header, sections[: container.MAX_SECTIONS])
+
+
+def damage(data: bytes, chance: Random) -> bytes:
+    """Return bytes with flips, cuts, swaps, insertions or other values at one to four places."""
+    out = bytearray(data)
+    for _ in range(1 + chance.randrange(4)):
+        # Small structures stand at the start, so half of all damage goes there.
+        reach = min(len(out), 12) if chance.random() < 0.5 else len(out)
+        place = chance.randrange(reach + 1)
+        length = 1 + chance.randrange(8)
+        match chance.randrange(7):
+            case 0 if place < len(out):
+                out[place] ^= 1 << chance.randrange(8)
+            case 1 if place < len(out):
+                out[place] = chance.choice(VALUES)
+            case 2:
+                del out[place : place + length]
+            case 3:
+                out[place:place] = bytes(chance.choice(VALUES) for _ in range(length))
+            case 4:
+                out[place:place] = out[place : place + length * chance.choice((1, 1, 30))]
+            case 5:
+                del out[place:]
+            case 6:
+                other = chance.randrange(len(out) + 1)
+                out[place : place + length], out[other : other + length] = (
+                    out[other : other + length],
+                    out[place : place + length],
+                )
+    return bytes(out)
+
+
+def _borrowed(header: Header, chance: Random, others: Sequence[bytes]) -> bytes:
+    """Return a payload of another stream, of the same codec if there is one."""
+    read = [container.read(protection.recover(data).stream) for data in others]
+    same = [stream for stream in read if stream.header.codec == header.codec]
+    section: Section = chance.choice(chance.choice(same or read).sections)
+    return section.payload
+
+
+def seeds(models: Path) -> list[bytes]:
+    """Return the golden streams that can be read here, and small ones of what they lack; load all their models.
+
+    `models` is a folder that SEMPIC_MODELS names, for stand-ins of the models of layers and of SPIC; all else is as
+    shipped.
+    """
+    if not any(models.iterdir()):
+        stand_in.make_layered(models)
+        stand_in.make_spic(models)
+    scene = draw(0, 96, 64)
+    found = [path.read_bytes() for path in sorted(GOLDEN.glob("*.smp"))]
+    found.append(sempic.encode(scene.image, "layered", segmap=scene.segmap, quality=60, layers=2))
+    found.append(sempic.encode(scene.image, "spic", segmap=scene.segmap, quality=40))
+    for data in list(found):
+        stream = container.read(protection.recover(data).stream)
+        try:
+            sempic.decode(data)
+        except (sempic.InputError, sempic.ModelError):  # packages and weights that are not here
+            found.remove(data)
+            continue
+        if stream.header.codec == sqgan.SqGan.id:
+            found += _more_of_sqgan(stream)
+    return found
+
+
+def _more_of_sqgan(stream: container.Stream) -> list[bytes]:
+    """Return a stream's tokens in several bands, and some of them as the tokens of its map, without any network."""
+    parsed, first = sqgan._Parsed(stream), stream.sections[0]
+    rows, columns = parsed.tokens.shape
+    ranks = np.arange(rows * columns).reshape(rows, columns)
+    classes = shrink(parsed.map.quarter(rows, columns), 4)
+    writer = sqgan._SqGanWriter(
+        stream.header,
+        Section(first.type, bytes((first.payload[0] & 15,)) + first.payload[1:]),
+        parsed.tokens,
+        -ranks,
+        classes,
+        parsed.weights.grid_tables("image"),
+    )
+    with mock.patch.object(sqgan, "TOKENS_A_BAND", 20):
+        bands = writer.write(60)
+    unknown = np.full_like(classes, sqgan.UNKNOWN_CLASS)
+    coded = grid.encode_band(parsed.tokens, parsed.sent, ranks < 0, unknown, parsed.weights.grid_tables("map"))
+    colours = first.payload[1 : 2 + first.payload[1]]
+    tokens = container.write(stream.header, [Section(sqgan.SectionType.MAP_TOKENS, b"\0" + colours + coded)])
+    return [bands, tokens]
+
+
+# -- reading them -----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def nothing_drawn() -> Iterator[None]:
+    """Replace the networks that draw: grey pictures and maps of one class, but all else as it is."""
+
+    def drawn(network: Any, rows: int, columns: int, **inputs: Any) -> Any:
+        return np.full((3, generated.CELL * rows, generated.CELL * columns), np.float32(0.5))
+
+    def draw_map(weights: Any, tokens: Any, sent: Any, height: int, width: int) -> Any:
+        return generated.SentMap(np.zeros((height, width), np.uint8), 4)
+
+    with mock.patch.object(generated, "draw", drawn), mock.patch.object(sqgan, "_draw_map", draw_map):
+        yield
+
+
+def check(data: bytes) -> bool:
+    """Decode and inspect a stream; return whether it is accepted, and raise `AssertionError` where a bound is broken.
+
+    Any exception but a `SempicError` goes through, too.
+    """
+    pixels, most = _declared(data)
+    before = _reset_peak()
+    started = time.process_time()
+    try:
+        decoded = sempic.decode(data)
+    except sempic.SempicError:
+        decoded = None
+    seconds = time.process_time() - started
+    try:
+        info = sempic.inspect(data)
+        assert sum(part.bytes for part in info.parts) == info.bytes == len(data)
+    except sempic.SempicError:
+        assert decoded is None, "a stream that decodes cannot be inspected"
+    if decoded is not None:
+        assert decoded.image.shape == (info.height, info.width, 3)
+        assert set(info.warnings) == set(decoded.warnings)
+    else:
+        assert seconds <= SECONDS * max(1, pixels / 1e6), f"{seconds:.1f} s for a stream that is refused"
+    grown = _peak() - before
+    assert grown <= most, f"{grown >> 20} MB for {pixels} pixels"
+    return decoded is not None
+
+
+def check_damage(original: bytes, damaged: bytes) -> None:
+    """Assert that damage to a stream with its checks as they were is an error, a warning or without effect."""
+    try:
+        decoded = sempic.decode(damaged)
+    except sempic.SempicError:
+        return
+    if not decoded.warnings:
+        intact = sempic.decode(original)
+        assert np.array_equal(decoded.image, intact.image), "another picture without a warning"
+        assert decoded.segmap is None or np.array_equal(decoded.segmap, intact.segmap)
+
+
+def _declared(data: bytes) -> tuple[int, int]:
+    """Return how many pixels a stream says it has, 0 where it says nothing, and how many bytes it may take."""
+    try:
+        header = container.read(protection.recover(data).stream).header
+    except sempic.SempicError:
+        return 0, BYTES
+    pixels = header.width * header.height
+    return pixels, BYTES + pixels * (SAMPLED_BYTES_A_PIXEL if header.codec == Spic.id else BYTES_A_PIXEL)
+
+
+def _reset_peak() -> int:
+    """Start to measure memory anew, where the system can (Linux); return what the process holds, in bytes."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return 0
+    return _peak()
+
+
+def _peak() -> int:
+    """Return the most memory that the process held since `_reset_peak`, in bytes; 0 where nobody knows."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return 1024 * next((int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), 0)

@@ -1,0 +1,178 @@
+"""Fuzz the decoders for as long as asked, and report what was tried and found.
+
+    python tests/fuzz/run.py --executions 100000
+    python tests/fuzz/run.py --seconds 3600 --report fuzzing.json
+    python tests/fuzz/run.py --guided --seconds 3600        # by coverage, with atheris; stops at the first finding
+
+Each execution has a number, which decides it: `--first N --executions 1` repeats one. Work is done in child processes,
+so that a crash or a hang of a library is a finding and not the end. Exits with 1 where there are findings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+from random import Random
+from typing import Any
+
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2] / "src")]
+
+BATCH = 1000
+"""Executions a process, which also bounds what a leak could hide."""
+HANG = 120
+"""Seconds without an execution's end after which a process is taken for hung."""
+DRAWN = 500
+"""Every so many executions the real networks draw, too."""
+
+
+def main() -> None:
+    """Run batches in processes of their own until the budget is spent."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--executions", type=int, default=1_000_000)
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="of wall time, at most")
+    parser.add_argument("--first", type=int, default=0, help="the number of the first execution")
+    parser.add_argument("--report", type=Path)
+    parser.add_argument("--models", type=Path, help="where the stand-ins for models are; made where there are none")
+    parser.add_argument("--guided", action="store_true")
+    parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.work:
+        _work(options.work, options.first, options.executions)
+    elif options.guided:
+        _guide(options.seconds)
+    else:
+        sys.exit(_run(options.executions, options.seconds, options.first, options.report, options.models))
+
+
+def _run(executions: int, seconds: float, first: int, report: Path | None, models: Path | None) -> int:
+    """Start one process after another; print and write the report, and return the exit code."""
+    from hostile import seeds
+
+    totals: dict[str, Any] = {"executions": 0, "accepted": 0, "damages": 0, "findings": []}
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        models = models or folder / "models"
+        os.environ["SEMPIC_MODELS"] = str(models)
+        models.mkdir(exist_ok=True)
+        (folder / "streams").mkdir()
+        for number, data in enumerate(seeds(models)):
+            (folder / "streams" / f"{number:02}.smp").write_bytes(data)
+        while totals["executions"] < executions and (left := seconds - (time.monotonic() - started)) > 0:
+            at = first + totals["executions"]
+            count = min(BATCH, executions - totals["executions"])
+            done = _batch(folder, at, count, left)
+            for key in ("executions", "accepted", "damages", "findings"):
+                totals[key] += done[key]
+            print(f"{totals['executions']} executions, {len(totals['findings'])} findings", flush=True)
+    totals |= {"seconds": round(time.monotonic() - started), "machine": platform.platform(), "python": sys.version}
+    text = json.dumps(totals, indent=1)
+    print(text)
+    if report:
+        report.write_text(text + "\n")
+    return 1 if totals["findings"] else 0
+
+
+def _batch(folder: Path, first: int, count: int, seconds: float) -> dict[str, Any]:
+    """Return what one process found; a process that dies or hangs is a finding, too."""
+    command = [sys.executable, __file__, "--work", str(folder), "--first", str(first), "--executions", str(count)]
+    log = folder / "progress.json"
+    log.unlink(missing_ok=True)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline, hung = time.monotonic() + seconds, False
+    while process.poll() is None:
+        time.sleep(0.2)
+        now = time.time()
+        hung = log.exists() and now - log.stat().st_mtime > HANG
+        if hung or time.monotonic() > deadline:
+            process.kill()
+            process.wait()
+            break
+    assert process.stderr is not None
+    complaint = process.stderr.read().strip()
+    done: dict[str, Any] = json.loads(log.read_text()) if log.exists() else {"executions": 0}
+    if hung or (process.returncode and process.returncode != -9):
+        what = "hangs" if hung else f"ends with {process.returncode}: {complaint[-300:]}"
+        done = {"accepted": 0, "damages": 0, "findings": []} | done
+        done["findings"].append({"execution": first + done["executions"], "what": what})
+        done["executions"] += 1
+    return done
+
+
+def _work(folder: Path, first: int, count: int) -> None:
+    """Do executions by number and keep the log up to date."""
+    import hostile
+
+    import sempic
+
+    streams = [path.read_bytes() for path in sorted((folder / "streams").glob("*.smp"))]
+    for data in streams:
+        sempic.decode(data)
+    log = folder / "progress.json"
+    done: dict[str, Any] = {"executions": 0, "accepted": 0, "damages": 0, "findings": []}
+    for number in range(first, first + count):
+        part = log.with_suffix(".part")
+        part.write_text(json.dumps(done))
+        part.replace(log)
+        try:
+            if number % DRAWN == 0:
+                done["accepted"] += _execute(number, streams, done)
+            else:
+                with hostile.nothing_drawn():
+                    done["accepted"] += _execute(number, streams, done)
+        except Exception as error:
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            what = f"{type(error).__name__} in {Path(place.filename).name}, line {place.lineno}: {error}"
+            done["findings"].append({"execution": number, "what": what})
+        done["executions"] += 1
+    log.write_text(json.dumps(done))
+
+
+def _execute(number: int, streams: list[bytes], done: dict[str, Any]) -> bool:
+    """Do one execution; return whether the stream was accepted. Every fourth one is plain damage."""
+    import hostile
+
+    chance = Random(number)
+    original = chance.choice(streams)
+    if number % 4 == 0:
+        done["damages"] += 1
+        hostile.check_damage(original, hostile.damage(original, chance))
+        return False
+    return hostile.check(hostile.mutate(original, chance, streams))
+
+
+def _guide(seconds: float) -> None:
+    """Let atheris choose by coverage what to mutate further."""
+    import atheris
+
+    with atheris.instrument_imports(include=["sempic"]):
+        import hostile
+
+    with tempfile.TemporaryDirectory() as name:
+        folder, corpus = Path(name) / "models", Path(name) / "corpus"
+        os.environ["SEMPIC_MODELS"] = str(folder)
+        folder.mkdir()
+        corpus.mkdir()
+        streams = hostile.seeds(folder)
+        for number, data in enumerate(streams):
+            (corpus / str(number)).write_bytes(data)
+
+        def mutate(data: bytes, most: int, seed: int) -> bytes:
+            return hostile.mutate(data, Random(seed), streams)[:most]
+
+        limits = [] if seconds == float("inf") else [f"-max_total_time={int(seconds)}"]
+        with hostile.nothing_drawn():
+            atheris.Setup([sys.argv[0], str(corpus), "-max_len=20000", *limits], hostile.check, custom_mutator=mutate)
+            atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()

@@ -59,7 +59,7 @@ def test_bench_and_report_in_one_go(pictures):
     ("arguments", "says"),
     [
         (("nowhere",), "no pictures in 'nowhere'"),
-        (("{}", "--codecs", "gif"), "known are sqgan, layered, hevc"),
+        (("{}", "--codecs", "gif"), "known are sqgan, layered, spic, hevc"),
         (("{}", "--codecs", "hevc", "--points", "tiny"), "'tiny' is no point"),
         (("{}", "--codecs", "hevc", "--metrics", "beauty"), "known are psnr"),
         (("{}", "--codecs", "hevc:colour=1"), "'colour' is not a setting"),

@@ -8,16 +8,14 @@ import subprocess
 import sys
 import time
 import tracemalloc
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import stand_in
+from codec_cases import FACTORS, on_both_weights, psnr, street
 from hypothesis import HealthCheck, given
 from hypothesis import settings as budget
 from hypothesis import strategies as st
-from numpy.typing import NDArray
-from stand_in import scene
 
 import sempic
 from sempic import container, runtime
@@ -27,37 +25,12 @@ from sempic.coding.resample import enlarge, shrink
 from sempic.container import Header, Section
 from sempic.errors import BudgetError, InputError, ModelError, SempicError, StreamError
 
-FACTORS = {"full": 1, "half": 2, "quarter": 4, "eighth": 8}
-
-
-@pytest.fixture(scope="module", params=["stand-in", "shipped"], autouse=True)
-def weights(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Which weights the tests run on; they are what SEMPIC_MODELS and its absence lead to."""
-    with pytest.MonkeyPatch.context() as patch:
-        if request.param == "shipped":
-            if not (runtime.SHIPPED / MODEL / "card.json").is_file():
-                pytest.skip(f"no weights of the layered codec in {runtime.SHIPPED}")
-            patch.delenv("SEMPIC_MODELS", raising=False)
-        else:
-            folder = tmp_path_factory.mktemp("models")
-            stand_in.make_segmenter(folder)
-            stand_in.make_layered(folder)
-            patch.setenv("SEMPIC_MODELS", str(folder))
-        yield request.param
-
-
-def street(width: int, height: int, seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    drawn = scene(seed, width, height)
-    return drawn.image, drawn.segmap
+weights = on_both_weights(MODEL, stand_in.make_segmenter, stand_in.make_layered)
 
 
 def encode(width: int, height: int, **options: object) -> bytes:
     image, segmap = street(width, height)
     return sempic.encode(image, "layered", segmap=segmap, **options)
-
-
-def psnr(image: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
-    return float(-10 * np.log10(np.square(image.astype(float) - other).mean() / 255**2))
 
 
 # -- round trips ------------------------------------------------------------------------------------------------------

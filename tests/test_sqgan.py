@@ -7,12 +7,12 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import stand_in
+from codec_cases import FACTORS, on_both_weights, street
 from hypothesis import HealthCheck, given
 from hypothesis import settings as budget
 from hypothesis import strategies as st
@@ -29,27 +29,9 @@ from sempic.errors import BudgetError, InputError, ModelError, SempicError, Stre
 from sempic.taxonomy import CAMVID11
 
 MAPS = ("full", "half", "quarter", "eighth", "tokens")
-FACTORS = {"full": 1, "half": 2, "quarter": 4, "eighth": 8}
 
 
-@pytest.fixture(scope="module", params=["stand-in", "shipped"], autouse=True)
-def weights(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Which weights the tests run on; they are what SEMPIC_MODELS and its absence lead to."""
-    with pytest.MonkeyPatch.context() as patch:
-        if request.param == "shipped":
-            if not (runtime.SHIPPED / MODEL / "card.json").is_file():
-                pytest.skip(f"no SQ-GAN weights in {runtime.SHIPPED}")
-            patch.delenv("SEMPIC_MODELS", raising=False)
-        else:
-            folder = tmp_path_factory.mktemp("models")
-            stand_in.make(folder)
-            patch.setenv("SEMPIC_MODELS", str(folder))
-        yield request.param
-
-
-def street(width: int, height: int, seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    drawn = scene(seed, width, height)
-    return drawn.image, drawn.segmap
+weights = on_both_weights(MODEL, stand_in.make)
 
 
 def encode(width: int, height: int, **options: object) -> bytes:

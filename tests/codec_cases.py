@@ -11,10 +11,13 @@ import pytest
 from numpy.typing import NDArray
 from stand_in import scene
 
-from sempic import runtime
+import sempic
+from sempic import container, runtime
 from sempic.codecs.generated import MAP_FACTORS as FACTORS
+from sempic.container import Header
+from sempic.errors import ModelError, SempicError
 
-__all__ = ["FACTORS", "on_both_weights", "psnr", "street"]
+__all__ = ["FACTORS", "check_foreign", "noise", "on_both_weights", "psnr", "street", "survive"]
 
 
 def on_both_weights(model: str, *makers: Callable[[Path], None]) -> Any:
@@ -44,6 +47,40 @@ def street(width: int, height: int, seed: int = 0) -> tuple[NDArray[np.uint8], N
     """Return a drawn picture with its segmap."""
     drawn = scene(seed, width, height)
     return drawn.image, drawn.segmap
+
+
+def noise(width: int, height: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return a picture of noise with a segmap of random blocks, void among them."""
+    rng = np.random.default_rng(seed)
+    image = rng.integers(0, 256, (height, width, 3), np.uint8)
+    segmap = rng.choice([0, 3, 10, 255], (-(-height // 5), -(-width // 5))).astype(np.uint8)
+    return image, segmap.repeat(5, 0).repeat(5, 1)[:height, :width]
+
+
+def survive(data: bytes, **options: Any) -> sempic.Decoded | None:
+    """Decode and inspect a stream; both raise the same kind of error (then None), or none."""
+    try:
+        decoded = sempic.decode(data, **options)
+    except SempicError:
+        with pytest.raises(SempicError):
+            sempic.inspect(data)
+        return None
+    info = sempic.inspect(data)
+    assert sum(part.bytes for part in info.parts) == len(data)
+    assert decoded.image.shape == (info.height, info.width, 3)
+    assert decoded.segmap is not None
+    assert decoded.segmap.shape == (info.height, info.width)
+    return decoded
+
+
+def check_foreign(data: bytes) -> None:
+    """Check that a stream is refused when it says that another model wrote it."""
+    stream = container.read(data)
+    header = Header(stream.header.codec, stream.header.width, stream.header.height, stream.header.fingerprint ^ 1)
+    foreign = container.write(header, stream.sections)
+    for verb in (sempic.decode, sempic.inspect):
+        with pytest.raises(ModelError, match=f"{header.fingerprint:04x}"):
+            verb(foreign)
 
 
 def psnr(image: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:

@@ -157,7 +157,7 @@ def test_the_layered_codec_starts_from_itself_or_from_an_sq_gan(tmp_path: Path):
         write_weights(tmp_path / name, name, ("encoder", "decoder"), network)
         restored = Layered(11)
         fresh = restored.enter[0].weight.clone()
-        models.restore_layered(restored, runtime.Model(tmp_path / name))
+        models.restore_picture(restored, runtime.Model(tmp_path / name))
         for key, value in restored.named_parameters():
             if name == "layered" or key.startswith(("encoder.", "decoder.")):
                 assert torch.equal(network.state_dict()[key], value), key

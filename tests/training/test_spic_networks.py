@@ -61,7 +61,7 @@ def test_each_picture_has_its_own_noise_level_and_map(network):
 def test_training_can_start_from_the_encoder_and_decoder_of_another_codec(network):
     before = {name: value.clone() for name, value in network.state_dict().items()}
     shipped = runtime.Model(runtime.SHIPPED / SQGAN)
-    models.restore_spic(network, shipped)
+    models.restore_picture(network, shipped)
     after = network.state_dict()
     assert not torch.equal(before["encoder.stem.weight"], after["encoder.stem.weight"])
     assert not torch.equal(before["decoder.out.weight"], after["decoder.out.weight"])
@@ -70,9 +70,9 @@ def test_training_can_start_from_the_encoder_and_decoder_of_another_codec(networ
 
 @pytest.mark.parametrize("scale", [3, 4, 6])
 def test_coarse_pictures_are_small_pictures(scale):
-    pixels = np.stack([scene(seed, 64, 64).image for seed in range(3)])
+    pixels = np.stack([scene(seed, 96, 64).image for seed in range(3)])
     coarse = coarse_pictures(pixels, scale, 20)
-    assert coarse.shape == (3, 3, 16, 16)
-    means = pixels.reshape(3, 16, 4, 16, 4, 3).mean((2, 4)).transpose(0, 3, 1, 2) / 255
+    assert coarse.shape == (3, 3, 16, 24)
+    means = pixels.reshape(3, 16, 4, 24, 4, 3).mean((2, 4)).transpose(0, 3, 1, 2) / 255
     assert np.abs(coarse.numpy() - means).mean() < 0.06
     assert 0 <= coarse.min() <= coarse.max() <= 1

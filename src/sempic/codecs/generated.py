@@ -19,7 +19,7 @@ from sempic import runtime
 from sempic.coding import palette
 from sempic.coding import segmap as segmap_coder
 from sempic.coding.resample import shrink
-from sempic.errors import ModelError
+from sempic.errors import InputError, ModelError
 from sempic.segment import check_segmap, segment
 from sempic.taxonomy import TAXONOMIES, Taxonomy
 
@@ -87,6 +87,15 @@ class Weights:
     def one_hot(self, ids: Array) -> Array:
         """Return h×w ids as 1×classes×h×w float32; void is all zeros."""
         return np.equal(ids, np.arange(len(self.taxonomy))[:, None, None])[None].astype(np.float32)
+
+
+def check_map(name: str, strength: float, *others: str) -> None:
+    """Raise `InputError` unless a map can travel so (or in one of a codec's other ways) and be denoised so much."""
+    if name not in (*MAP_FACTORS, *others):
+        *first, last = *MAP_FACTORS, *others
+        raise InputError(f"The map can travel as {', '.join(first)} or {last}, not as '{name}'.")
+    if not strength >= 0:
+        raise InputError(f"The strength of denoising is {strength}; it must be 0 or more.")
 
 
 def segmented(

@@ -84,14 +84,11 @@ class Settings:
     model: str = MODEL
 
     def __post_init__(self) -> None:
+        generated.check_map(self.map, self.denoise)
         if not 0 <= self.perception <= 1:
             raise InputError(f"The share of perception is {self.perception}; it must be from 0 to 1.")
         if not (isinstance(self.layers, int) and 1 <= self.layers <= MAX_LAYERS):
             raise InputError(f"There can be 1 to {MAX_LAYERS} enhancement layers, not {self.layers}.")
-        if self.map not in MAP_FACTORS:
-            raise InputError(f"The map can travel as {', '.join(MAP_FACTORS)}, not as '{self.map}'.")
-        if not self.denoise >= 0:
-            raise InputError(f"The strength of denoising is {self.denoise}; it must be 0 or more.")
 
 
 class Layered(Codec):

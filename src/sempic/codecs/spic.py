@@ -84,10 +84,7 @@ class Settings:
     model: str = MODEL
 
     def __post_init__(self) -> None:
-        if self.map not in MAP_FACTORS:
-            raise InputError(f"The map can travel as {', '.join(MAP_FACTORS)}, not as '{self.map}'.")
-        if not self.denoise >= 0:
-            raise InputError(f"The strength of denoising is {self.denoise}; it must be 0 or more.")
+        generated.check_map(self.map, self.denoise)
         if self.scale not in SCALES:
             raise InputError(
                 f"The coarse picture can be {', '.join(map(str, SCALES))} times smaller, not {self.scale}."

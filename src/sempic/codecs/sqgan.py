@@ -76,12 +76,9 @@ class Settings:
     model: str = MODEL
 
     def __post_init__(self) -> None:
-        if self.map not in (*MAP_FACTORS, "tokens"):
-            raise InputError(f"The map can travel as {', '.join(MAP_FACTORS)} or tokens, not as '{self.map}'.")
+        generated.check_map(self.map, self.denoise, "tokens")
         if not 0 <= self.map_kept <= 1:
             raise InputError(f"The kept share of the map's tokens is {self.map_kept}; it must be from 0 to 1.")
-        if not self.denoise >= 0:
-            raise InputError(f"The strength of denoising is {self.denoise}; it must be 0 or more.")
 
 
 class SqGan(Codec):

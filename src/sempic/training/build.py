@@ -77,10 +77,8 @@ def _start(made: Recipe, options: Options) -> None:
         made.adversaries.load_state_dict(load_run(run)["adversaries"], strict=False)
         return
     model = runtime.model(options.init)
-    if options.kind == "layered":
-        models.restore_layered(made.networks, model)
-    elif options.kind == "spic":
-        models.restore_spic(made.networks, model)
+    if options.kind in ("layered", "spic"):
+        models.restore_picture(made.networks, model)
     elif options.kind.startswith("sqgan"):
         models.restore_stream(made.networks, model, options.kind.removeprefix("sqgan-"))
     elif options.kind == model.card.kind:

@@ -152,18 +152,10 @@ def _mean_colours(sources: list[Source]) -> NDArray[np.float32]:
     return colours.astype(np.float32)
 
 
-def restore_spic(network: Denoiser, model: runtime.Model) -> None:
-    """Load a shipped SPIC for training to go on from, or what another codec's model has of it: encoder and decoder."""
-    names = ["denoiser"] if model.card.kind == "spic" else ["encoder", "decoder"]
+def restore_picture(network: Layered | Denoiser, model: runtime.Model) -> None:
+    """Load what a shipped model of any codec has of a network (a SQ-GAN: encoder and decoder), to train on from it."""
     kept = network.state_dict()
-    shipped = export.read_weights(model, names)
-    export.restore(network, kept | {k: v for k, v in shipped.items() if k in kept})
-
-
-def restore_layered(network: Layered, model: runtime.Model) -> None:
-    """Load a shipped layered model for training to go on from, or what an SQ-GAN has of it: encoder and decoder."""
-    kept = network.state_dict()
-    shipped = export.read_weights(model, ["encoder", "decoder"])
+    shipped = export.read_weights(model, ["denoiser"] if model.card.kind == "spic" else ["encoder", "decoder"])
     shipped |= {k: torch.from_numpy(model.tables[k]) for k in ("log_gains", "log_returns") if k in model.tables}
     export.restore(network, kept | {k: v for k, v in shipped.items() if k in kept})
 

@@ -23,7 +23,7 @@ from sempic.training.spic import SIGMA_MAX, SIGMA_MIN, Denoiser
 SHOWN = (4, 34)
 """The scale and QP of the coarse pictures that are shown at each checkpoint."""
 SCALES, QPS = (4, 4, 4, 3, 6), (20, 46)
-"""How coarse pictures are made: each scale as likely, QPs between these bounds."""
+"""How coarse pictures are made: each entry as likely, QPs between these bounds."""
 
 
 class SpicRecipe(PictureRecipe):
@@ -46,8 +46,8 @@ class SpicRecipe(PictureRecipe):
         painted = torch.einsum("nchw,nck->nkhw", segmap, palette) + 0.5 * (1 - segmap.sum(1, keepdim=True))
         left_out = torch.from_numpy(rng.random((2, count, 1, 1, 1)))
         coarse = torch.where(left_out[0] < self.options.no_coarse, painted, coarse)
-        # Chains start at the highest level, where most is to be drawn.
         sigma = np.exp(rng.uniform(np.log(SIGMA_MIN), np.log(SIGMA_MAX), count))
+        # Chains start at the highest level, where most is to be drawn.
         sigma = np.where(rng.random(count) < 0.2, SIGMA_MAX, sigma)
         told = segmap * (left_out[1] >= self.options.no_map)
         return [images, segmap, told.float(), labels, coarse, torch.tensor(sigma, dtype=torch.float32)]
@@ -64,10 +64,7 @@ class SpicRecipe(PictureRecipe):
     def show(self, networks: nn.Module, source: Source) -> Panels:
         image, segmap, _ = showing.inputs(source)
         pixels = showing.pixels(image)
-        height, width = pixels.shape[:2]
-        size = scaled(width, height, SHOWN[0])
-        small = hevc.expand(hevc.compress(pixels, *size, SHOWN[1]), *size, width // 4, height // 4)
-        coarse = torch.from_numpy(small.transpose(2, 0, 1)[None].astype(np.float32) / 255)
+        coarse = coarse_pictures(pixels[None], *SHOWN)
         wide = F.interpolate(coarse, scale_factor=4, mode="bilinear", align_corners=False)
         noisy = wide + SIGMA_MAX * torch.randn_like(wide)
         drawn = networks(noisy, coarse, segmap, image.new_full((1,), SIGMA_MAX))
@@ -75,13 +72,13 @@ class SpicRecipe(PictureRecipe):
 
 
 def coarse_pictures(pixels: NDArray[np.uint8], scale: int, qp: int) -> Tensor:
-    """Code pictures (N×S×S×3) by HEVC at 1/scale of their size and a QP → N×3×S/4×S/4 in [0,1].
+    """Code pictures (N×H×W×3) by HEVC at 1/scale of their size and a QP → N×3×H/4×W/4 in [0,1].
 
     They are coded side by side as one picture, for x265 takes longer to start than to code.
     """
-    count, side = pixels.shape[:2]
+    count, height, width = pixels.shape[:3]
     row = np.concatenate(list(pixels), 1)
-    size = scaled(count * side, side, scale)
-    coded = hevc.expand(hevc.compress(row, *size, qp), *size, count * side // 4, side // 4)
-    cut = coded.reshape(side // 4, count, side // 4, 3).transpose(1, 3, 0, 2)
+    size = scaled(count * width, height, scale)
+    coded = hevc.expand(hevc.compress(row, *size, qp), *size, count * width // 4, height // 4)
+    cut = coded.reshape(height // 4, count, width // 4, 3).transpose(1, 3, 0, 2)
     return torch.from_numpy(cut.astype(np.float32) / 255)

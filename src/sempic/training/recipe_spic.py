@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -18,12 +17,14 @@ from sempic.training.gan import PictureRecipe
 from sempic.training.loop import Panels
 from sempic.training.sampler import CLASSES, Sampler, Source
 from sempic.training.segmenters import Segmenter
-from sempic.training.spic import SIGMA_MAX, SIGMA_MIN, Denoiser
+from sempic.training.spic import SIGMA_MAX, SIGMA_MIN, Denoiser, enlarged
 
 SHOWN = (4, 34)
 """The scale and QP of the coarse pictures that are shown at each checkpoint."""
 SCALES, QPS = (4, 4, 4, 3, 6), (20, 46)
 """How coarse pictures are made: each entry as likely, QPs between these bounds."""
+STARTS = 0.4
+"""The share of pictures at the highest level of noise."""
 
 
 class SpicRecipe(PictureRecipe):
@@ -48,14 +49,16 @@ class SpicRecipe(PictureRecipe):
         coarse = torch.where(left_out[0] < self.options.no_coarse, painted, coarse)
         sigma = np.exp(rng.uniform(np.log(SIGMA_MIN), np.log(SIGMA_MAX), count))
         # Chains start at the highest level, where most is to be drawn.
-        sigma = np.where(rng.random(count) < 0.2, SIGMA_MAX, sigma)
+        sigma = np.where(rng.random(count) < STARTS, SIGMA_MAX, sigma)
         told = segmap * (left_out[1] >= self.options.no_map)
         return [images, segmap, told.float(), labels, coarse, torch.tensor(sigma, dtype=torch.float32)]
 
     def step(self, batch: list[Tensor], progress: float, accelerator: Accelerator) -> dict[str, Tensor]:
         images, segmap, told, labels, coarse, sigma = batch
         images = images.contiguous(memory_format=torch.channels_last)
-        noisy = images + sigma.reshape(-1, 1, 1, 1) * torch.randn_like(images)
+        # Chains start from the coarse picture: noise of 0.5 still tells, seen from afar, what the original has besides.
+        clean = torch.where(sigma.reshape(-1, 1, 1, 1) < SIGMA_MAX, images, enlarged(coarse))
+        noisy = clean + sigma.reshape(-1, 1, 1, 1) * torch.randn_like(images)
         with accelerator.autocast():
             decoded = self.networks(noisy, coarse, told, sigma)
         decoded = decoded.float()
@@ -65,7 +68,7 @@ class SpicRecipe(PictureRecipe):
         image, segmap, _ = showing.inputs(source)
         pixels = showing.pixels(image)
         coarse = coarse_pictures(pixels[None], *SHOWN)
-        wide = F.interpolate(coarse, scale_factor=4, mode="bilinear", align_corners=False)
+        wide = enlarged(coarse)
         noisy = wide + SIGMA_MAX * torch.randn_like(wide)
         drawn = networks(noisy, coarse, segmap, image.new_full((1,), SIGMA_MAX))
         return [("original", pixels), ("coarse", showing.pixels(wide)), ("one step", showing.pixels(drawn))]

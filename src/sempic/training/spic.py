@@ -44,7 +44,7 @@ class Denoiser(nn.Module):
         `noisy` is N×3×H×W, the clean pictures with noise of standard deviations `sigma` (N); `coarse` is N×3×H/4×W/4
         in [0,1]; `segmap` is one-hot at a quarter of the size, all zeros where there is no map.
         """
-        wide = F.interpolate(coarse, scale_factor=4, mode="bilinear", align_corners=False)
+        wide = enlarged(coarse)
         s = sigma.reshape(-1, 1, 1, 1)
         # Karras et al.'s preconditioning, of what the coarse picture lacks.
         variance = s.square() + SPREAD**2
@@ -58,3 +58,8 @@ class Denoiser(nn.Module):
         at4, at8, at16 = self.encoder.scales(seen, segmap, self.enter(known))
         picture: Tensor = self.decoder(self.middle(at16), torch.cat([segmap, known], 1), self.at4(at4), self.at8(at8))
         return picture
+
+
+def enlarged(coarse: Tensor) -> Tensor:
+    """Return coarse pictures (N×3×H/4×W/4) at the size of the others, as decoders enlarge them."""
+    return F.interpolate(coarse, scale_factor=4, mode="bilinear", align_corners=False)

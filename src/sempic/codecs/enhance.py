@@ -15,6 +15,8 @@ from sempic.errors import StreamError
 
 STRENGTHS = 63
 """The highest strength of detail, as it is sent."""
+QP, QP_OCTAVE = 32, 6
+"""The quantiser at which detail costs what was asked for, and by how much more its step is twice as wide."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +63,16 @@ def encode(
 ) -> list[bytes]:
     """Return the payloads of layers at these scales and QPs, each of which refines those before.
 
-    Each takes as much of the drawn picture's detail as costs it so many decibels of PSNR.
+    Each takes as much of the drawn picture's detail as costs it so many decibels of PSNR, in proportion to the width of
+    the quantiser's step: what is left of a coarse layer is little, and it lies further from the original anyway.
     """
     height, width, _ = image.shape
     wanted, planes, payloads = yuv.shrink(image, width, height), nothing(width, height), []
     for scale, qp in steps:
         data, layer = Layer.code(wanted, planes, scale, qp)
         picture, planes = layer.rgb, layer.planes
-        share = blend.strength(image, picture, blend.missing_detail(picture, drawn), decibels)
+        cost = decibels * 2 ** ((qp - QP) / QP_OCTAVE)
+        share = blend.strength(image, picture, blend.missing_detail(picture, drawn), cost)
         payloads.append(bytes((scale.bit_length() - 1 | round(STRENGTHS * share) << 2,)) + data)
     return payloads
 

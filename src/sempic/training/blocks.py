@@ -39,6 +39,12 @@ def draw_layout(segmap: Tensor, palette: Tensor, noise: Tensor) -> Tensor:
     return torch.cat([segmap, torch.einsum("nchw,nck->nkhw", segmap, palette - 0.5), noise], 1)
 
 
+def normalised(features: Tensor) -> Tensor:
+    """Normalise N×C×h×w over channels, place by place and not over the picture: what is bright stays brighter."""
+    centred = features - features.mean(1, keepdim=True)
+    return centred * torch.rsqrt(centred.square().mean(1, keepdim=True) + 1e-5)
+
+
 class Spade(nn.Module):
     """Group normalisation whose scale and shift come from an embedding of the map (Park et al. 2019)."""
 
@@ -80,6 +86,11 @@ class ResBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = x + self.body(x)
         return y
+
+
+def entrance(channels: int, width: int) -> nn.Module:
+    """Return what makes features for a `Decoder` of a few channels."""
+    return nn.Sequential(nn.Conv2d(channels, width, 3, padding=1), *[ResBlock(width) for _ in range(3)])
 
 
 class SpadeBlock(nn.Module):

@@ -142,7 +142,8 @@ class LayeredOptions(PictureOptions):
 class SpicOptions(PictureOptions):
     """Of SPIC's denoiser."""
 
-    squares: float = 4.0
+    squares: float = 2.0
+    matching: float = 0.1
     no_map: float = 0.2
     no_coarse: float = 0.05
     """How often the map is left out, for guidance, and how often the coarse picture is, as in a stream that was cut."""

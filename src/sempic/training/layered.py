@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sempic.codecs.layered import LIMIT
-from sempic.training.blocks import WIDTHS, Decoder, Encoder, ResBlock, Widths
+from sempic.training.blocks import WIDTHS, Decoder, Encoder, Widths, entrance, normalised
 
 CHANNELS = 8
 RATES = 4
@@ -50,15 +50,12 @@ class Layered(nn.Module):
         self.project = nn.Conv2d(width, CHANNELS, 1)
         first = torch.tensor(FIRST_GAINS).log()[:, None].repeat(1, CHANNELS)
         self.log_gains, self.log_returns = nn.Parameter(first), nn.Parameter(-first)
-        self.enter = nn.Sequential(nn.Conv2d(CHANNELS + 1, width, 3, padding=1), *[ResBlock(width) for _ in range(3)])
+        self.enter = entrance(CHANNELS + 1, width)
         self.pricing = Pricing(classes)
 
     def encode(self, image: Tensor, segmap: Tensor) -> Tensor:
         """Return the latents, N×CHANNELS×h×w of any size: gains and rounding come after."""
-        features = self.encoder(image, segmap)
-        centred = features - features.mean(1, keepdim=True)
-        # Normalised place by place, not over the picture: what is bright stays brighter than what is dark.
-        latents: Tensor = self.project(centred * torch.rsqrt(centred.square().mean(1, keepdim=True) + 1e-5))
+        latents: Tensor = self.project(normalised(self.encoder(image, segmap)))
         return latents
 
     def decode(self, latents: Tensor, strength: Tensor, layout: Tensor) -> Tensor:

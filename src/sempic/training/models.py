@@ -156,7 +156,12 @@ def restore_picture(network: Layered | Denoiser, model: runtime.Model) -> None:
     """Load what a shipped model of any codec has of a network (a SQ-GAN: encoder and decoder), to train on from it."""
     kept = network.state_dict()
     shipped = export.read_weights(model, ["denoiser"] if model.card.kind == "spic" else ["encoder", "decoder"])
-    shipped |= {k: torch.from_numpy(model.tables[k]) for k in ("log_gains", "log_returns") if k in model.tables}
+    gains = {k: torch.from_numpy(model.tables[k]) for k in ("log_gains", "log_returns") if k in model.tables}
+    if gains and isinstance(network, Denoiser):  # it has no gains, but sees what goes through those of the highest rate
+        through = (gains["log_gains"] + gains["log_returns"])[-1].exp()
+        shipped["project.weight"] = shipped["project.weight"].reshape(len(through), -1) * through[:, None]
+        shipped["project.bias"] *= through
+    shipped |= gains
     export.restore(network, kept | {k: v for k, v in shipped.items() if k in kept})
 
 

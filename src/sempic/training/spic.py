@@ -1,12 +1,13 @@
 """The denoiser of SPIC (Pezone, Musa, Caire, Barbarossa 2023), made for a laptop.
 
-    noisy, coarse, map ─ Encoder ─┬──── at 1/4 ────┬─ Decoder(map, coarse, σ) ─ picture
+    noisy, coarse, map ─ Encoder ─┬──── at 1/4 ────┬─ Decoder(map, coarse, grain) ─ picture
                                   ├──── at 1/8 ────┤
-                                  └─ middle, 1/16 ─┘
+                                  └─ narrow, σ, 1/16 ─┘
 
 A U-Net that works from a quarter of the size down, where one pass costs a tenth of what it would at full size: the
 noisy picture enters pixel-unshuffled, and the coarse picture has just that size. The map modulates every block of the
-way up (SPADE), as does the noise level. All maps are as in `blocks`.
+way up (SPADE). But for what is added between the two, encoder and decoder are those of the layered codec, which can
+draw already: training best starts from there. All maps are as in `blocks`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sempic.training.blocks import WIDTHS, Decoder, Encoder, ResBlock, Widths
+from sempic.training.blocks import WIDTHS, Decoder, Encoder, Widths, entrance, normalised
+from sempic.training.layered import CHANNELS
 
 SPREAD = 0.08
 """σ_data of Karras et al. (2022): the standard deviation of what a coarse picture lacks of the original."""
@@ -30,11 +32,11 @@ class Denoiser(nn.Module):
         super().__init__()
         _, quarter, eighth, sixteenth = widths
         self.encoder, self.decoder = Encoder(classes, widths), Decoder(classes, widths)
-        self.enter = nn.Conv2d(4, quarter, 3, padding=1)  # the coarse picture and the noise level
-        self.middle = nn.Sequential(ResBlock(sixteenth), ResBlock(sixteenth))
-        self.at4, self.at8 = nn.Conv2d(quarter, quarter, 1), nn.Conv2d(eighth, eighth, 1)
-        # At first these say nothing, so that training goes on from where an encoder and decoder of SQ-GAN were.
-        for new in (self.enter, self.at4, self.at8):
+        self.project, self.enter = nn.Conv2d(sixteenth, CHANNELS, 1), entrance(CHANNELS + 1, sixteenth)
+        self.known = nn.Conv2d(4, quarter, 3, padding=1)  # the coarse picture and the noise level
+        self.at4, self.at8, self.at16 = (nn.Conv2d(width, width, 1) for width in (quarter, eighth, sixteenth))
+        # At first these say nothing, so that training goes on from where the layered codec was.
+        for new in (self.known, self.at4, self.at8, self.at16):
             nn.init.zeros_(new.weight)
             nn.init.zeros_(new.bias)
 
@@ -50,13 +52,17 @@ class Denoiser(nn.Module):
         variance = s.square() + SPREAD**2
         lack = noisy - wide
         seen = wide + lack * (SPREAD * variance.rsqrt())
-        drawn = self._draw(seen, coarse, segmap, (s / SPREAD).log() / 4) - wide
+        grain = 7 * F.avg_pool2d(lack * variance.rsqrt(), 4).mean(1, keepdim=True)  # of noise alone: its variance is 1
+        drawn = self._draw(seen, coarse, segmap, (s / SIGMA_MAX).log() / 4, grain) - wide
         return wide + lack * (SPREAD**2 / variance) + drawn * (s * variance.rsqrt())
 
-    def _draw(self, seen: Tensor, coarse: Tensor, segmap: Tensor, level: Tensor) -> Tensor:
-        known = torch.cat([coarse - 0.5, level.expand_as(coarse[:, :1])], 1)
-        at4, at8, at16 = self.encoder.scales(seen, segmap, self.enter(known))
-        picture: Tensor = self.decoder(self.middle(at16), torch.cat([segmap, known], 1), self.at4(at4), self.at8(at8))
+    def _draw(self, seen: Tensor, coarse: Tensor, segmap: Tensor, level: Tensor, grain: Tensor) -> Tensor:
+        known = torch.cat([coarse - 0.5, level.expand_as(grain)], 1)
+        at4, at8, at16 = self.encoder.scales(seen, segmap, self.known(known))
+        narrow = self.project(normalised(at16))
+        features = self.enter(torch.cat([narrow, (1 + level).expand_as(narrow[:, :1])], 1)) + self.at16(at16)
+        layout = torch.cat([segmap, coarse - 0.5, grain], 1)
+        picture: Tensor = self.decoder(features, layout, self.at4(at4), self.at8(at8))
         return picture
 
 

@@ -16,15 +16,17 @@ import pytest
 
 import sempic
 from sempic import container, runtime, scene
-from sempic.codecs import layered, sqgan
+from sempic.codecs import layered, spic, sqgan
 
 FOLDER = Path(__file__).parent / "golden"
-MODELS = {"sqgan": sqgan.MODEL, "layered": layered.MODEL}
+MODELS = {"sqgan": sqgan.MODEL, "layered": layered.MODEL, "spic": spic.MODEL}
 WRITTEN = {
     ("sqgan", "quarter"): {"quality": 60},
     ("sqgan", "half"): {"quality": 60, "map": "half"},
     ("layered", "base"): {"quality": 10},
     ("layered", "layers"): {"quality": 60, "layers": 2},
+    ("spic", "quarter"): {"quality": 60},
+    ("spic", "third"): {"quality": 30, "map": "half", "scale": 3, "seed": 7},
 }
 """The settings of golden streams, by codec and by what tells them apart."""
 
@@ -34,6 +36,10 @@ def _reading(data: bytes) -> dict[str, object]:
     if stream.header.codec == sqgan.SqGan.id:
         tokens = sqgan._Parsed(stream)
         integers = {"tokens": tokens.tokens.astype("<i4").tobytes() + tokens.sent.tobytes()}
+    elif stream.header.codec == spic.Spic.id:
+        coarse = spic._Parsed(spic.Spic(), stream).coarse
+        assert coarse is not None
+        integers = {"coarse": np.rint(255 * coarse).astype(np.uint8).tobytes()}
     else:
         parsed = layered._Parsed(stream)
         planes = [plane.tobytes() for layer in parsed.layers for plane in layer.planes]

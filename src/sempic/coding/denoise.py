@@ -42,7 +42,9 @@ def _sweep(segmap: Segmap, tables: SegmapTables, strength: float, size: int) -> 
         at = rows[turn == now], columns[turn == now]
         trial = result.copy()
         trial[_blocks(at, within, within, trial)] = filling[at][:, None, None]
-        trial_cost = bits(trial, tables)
+        seen = np.zeros(trial.shape, np.bool_)
+        seen[_blocks(at, near[_REACH:], near, trial)] = True
+        trial_cost = np.where(seen, bits(trial, tables, among=seen), cost)
         pays = _window_sum(cost - trial_cost, size)[at] * strength > n_changed[at]
         paying = at[0][pays], at[1][pays]
         changed = _blocks(paying, within, within, trial)

@@ -54,7 +54,7 @@ class SegmapTables:
         counts = np.zeros((n_symbols * _PLACES, n_symbols), np.int64)
         features, targets = [], []
         for segmap in maps:
-            for symbols, (near, place, seen) in _contexts(_symbols(segmap, n_classes), n_classes):
+            for _, symbols, (near, place, seen) in _contexts(_symbols(segmap, n_classes), n_classes):
                 at_border = _borders(near, n_classes)
                 features.append(_features(near[:, at_border], place[at_border], seen[at_border]))
                 targets.append(symbols[at_border])
@@ -101,7 +101,7 @@ class SegmapTables:
 def encode(segmap: Segmap, tables: SegmapTables) -> bytes:
     """Return the segmap (HxW, ids 0..n_classes-1 or 255) as bytes; raise `InputError` at an id beyond the classes."""
     contexts = _contexts(_symbols(segmap, tables.n_classes), tables.n_classes)
-    return ranges.encode((symbols, tables.frequencies(*context)) for symbols, context in contexts)
+    return ranges.encode((symbols, tables.frequencies(*context)) for _, symbols, context in contexts)
 
 
 def decode(data: bytes, height: int, width: int, tables: SegmapTables) -> Segmap:
@@ -120,12 +120,13 @@ def decode(data: bytes, height: int, width: int, tables: SegmapTables) -> Segmap
     return segmap
 
 
-def bits(segmap: Segmap, tables: SegmapTables) -> NDArray[np.float64]:
-    """Return the information of each pixel (HxW, in bits) under the tables: what `encode` spends on it."""
-    n_classes = tables.n_classes
+def bits(segmap: Segmap, tables: SegmapTables, among: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
+    """Return the information of each pixel (HxW, in bits) under the tables: what `encode` spends on it.
+
+    Where a mask (HxW) says so, it is worked out for the pixels in it alone, and is 0 elsewhere.
+    """
     spent = padded(np.zeros(segmap.shape, np.uint8), 0).astype(np.float64)
-    batches = diagonals(segmap.shape[0], segmap.shape[1], at_least=_BATCH)
-    for cells, (symbols, context) in zip(batches, _contexts(_symbols(segmap, n_classes), n_classes), strict=True):
+    for cells, symbols, context in _contexts(_symbols(segmap, tables.n_classes), tables.n_classes, among):
         chosen = tables.frequencies(*context)[np.arange(len(symbols)), symbols]
         spent.reshape(-1)[cells] = -np.log2(chosen / ranges.TOTAL)
     return interior(spent)
@@ -140,16 +141,21 @@ def _symbols(segmap: Segmap, n_classes: int) -> Segmap:
     return np.minimum(segmap, n_classes).astype(np.uint8)
 
 
-def _contexts(symbols: Segmap, n_classes: int) -> Iterator[tuple[Plane, _Context]]:
-    """Yield the symbols and contexts of batches of pixels in coding order."""
+def _contexts(
+    symbols: Segmap, n_classes: int, among: NDArray[np.bool_] | None = None
+) -> Iterator[tuple[Index, Plane, _Context]]:
+    """Yield the places in a padded plane, symbols and contexts of batches of pixels, all or those in a mask, in coding
+    order."""
     height, width = symbols.shape
     plane = padded(symbols, n_classes + 1)
     flat, offsets, place = plane.reshape(-1), steps(_NEIGHBOURS, width), places(height, width, _PARTS)
     first_seen = [_first_diagonal(symbols == symbol) for symbol in range(n_classes + 1)]
-    for cells in diagonals(height, width, at_least=_BATCH):
+    chosen = None if among is None else padded(among.view(np.uint8), 0).reshape(-1) > 0
+    for batch in diagonals(height, width, at_least=_BATCH):
+        cells = batch if chosen is None else batch[chosen[batch]]
         row, column = np.divmod(cells, plane.shape[1])
         seen = (2 * (row - MARGIN) + column - MARGIN)[:, None] > np.array(first_seen)
-        yield flat[cells], (flat[offsets[:, None] + cells], place[cells], seen)
+        yield cells, flat[cells], (flat[offsets[:, None] + cells], place[cells], seen)
 
 
 def _first_diagonal(present: NDArray[np.bool_]) -> int:

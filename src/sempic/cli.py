@@ -441,12 +441,15 @@ def batch_encode(
     Examples:
       sempic batch encode photos streams --bytes 1000
       sempic batch encode photos streams --bytes 1000 --protect
+      sempic batch encode photos streams --bytes 1000 --model my-model
       sempic batch encode s3://bucket/streets s3://bucket/streams --bpp 0.03 --workers 8
     """
     from sempic.batch import Encoding
 
     _one_size(quality, bpp, size)
-    settings = _settings(keep=keep, segmenter=segmenter, map=map, perception=perception, layers=layers, scale=scale)
+    settings = _settings(
+        keep=keep, segmenter=segmenter, map=map, perception=perception, layers=layers, scale=scale, model=model
+    )
     task = Encoding(codec, quality, bpp, size, settings, _share(protect, protection))
     _batch(task, source, dest, workers, ray, force, as_json)
 
@@ -455,6 +458,7 @@ def batch_encode(
 def batch_decode(
     source: Source,
     dest: Dest,
+    model: ModelName = None,
     workers: Workers = None,
     ray: Ray = None,
     force: Anew = False,
@@ -468,10 +472,11 @@ def batch_decode(
     \b
     Examples:
       sempic batch decode streams pictures
+      sempic batch decode streams pictures --model my-model
     """
     from sempic.batch import Decoding
 
-    _batch(Decoding(), source, dest, workers, ray, force, as_json)
+    _batch(Decoding(model), source, dest, workers, ray, force, as_json)
 
 
 def _batch(

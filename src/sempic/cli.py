@@ -633,16 +633,23 @@ def studio(
         int | None, typer.Option(metavar="N", min=1, max=65535, help="7860 or the next if left out.")
     ] = None,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
+    models: Annotated[
+        list[str] | None,
+        typer.Option("--model", metavar="NAME", help="A model to use for its codec, as of encode; may be given again."),
+    ] = None,
 ) -> None:
     """Show a web page on which a picture is coded and looked at, until Ctrl-C.
+
+    It offers the codecs whose models and packages are here.
 
     \b
     Examples:
       sempic studio
+      sempic studio --model my-model
     """
     from sempic.studio import page
 
-    page.serve(host, port, browser)
+    page.serve(host, port, browser, models or [])
 
 
 @app.command()

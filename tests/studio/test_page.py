@@ -79,8 +79,10 @@ def says(page: sync_api.Page, text: str) -> None:
     page.wait_for_selector(f'#status:has-text("{text}")')
 
 
-def shoot(page: sync_api.Page, name: str) -> None:
+def shoot(page: sync_api.Page, name: str, width: int = 1280) -> None:
     if SHOTS:
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_timeout(1000)  # for the result to take its new height
         page.screenshot(path=Path(SHOTS) / f"studio-{name}.png", full_page=True)
 
 
@@ -117,6 +119,7 @@ def test_a_picture_goes_up_and_its_stream_comes_down_and_goes_up_again(page, tmp
     says(page, "Done. sqgan: ")
     assert shown(page)[:5] == ["original", "sqgan", "segmap", "relevance", "hevc"]
     assert spent(page)[:5] == ["header", "framing", "map", "palette", "tokens, band 1"]
+    shoot(page, "phone", 390)
     shoot(page, "desktop")
     result = page.frame_locator("#result iframe")
     wipe = result.locator("#wipe input")
@@ -206,7 +209,6 @@ def test_work_can_be_cancelled_and_a_phone_is_wide_enough(page, studio):
     page.click("#encode")
     says(page, "Done.")
     assert shown(page) == ["original", "jpeg", "hevc", "av1"]
-    shoot(page, "phone")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.click("#street")
     page.locator("#result iframe").wait_for(state="detached")

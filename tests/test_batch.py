@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,10 +17,11 @@ import fsspec
 import numpy as np
 import pytest
 from PIL import Image
+from stand_in import write_card
 
 import sempic
-from sempic import batch
-from sempic.errors import InputError
+from sempic import batch, container, runtime
+from sempic.errors import InputError, ModelError
 from sempic.scene import draw
 
 COMMAND = [sys.executable, "-c", "from sempic.cli import main; main()", "batch"]
@@ -144,6 +146,26 @@ def test_protected_streams_are_made_finished_and_mended(tmp_path):
     assert batch.run(task, here, here, workers=1).written == 1
     assert made.read_bytes() == data
     assert "protection" in batch.run(batch.Encoding("hevc", size=400), here, here, workers=1).failed["moving.gif"]
+
+
+@pytest.mark.sqgan
+def test_a_model_of_ones_own_is_used_and_told_from_others(source, tmp_path):
+    own = shutil.copytree(runtime.SHIPPED / "sqgan-camvid11", tmp_path / "own")
+    np.savez_compressed(own / runtime.TABLES, **runtime.model("sqgan-camvid11").tables, another=np.zeros(1))
+    fingerprint = write_card(own, "sqgan").fingerprint
+    pictures, streams = tmp_path / "pictures", tmp_path / "streams"
+    pictures.mkdir()
+    shutil.copy(source / "street-0.png", pictures)
+    for arguments in (["encode", str(pictures), str(streams)], ["decode", str(streams), str(tmp_path / "decoded")]):
+        command = [*COMMAND, *arguments, "--model", str(own), "--workers", "1"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert container.read((streams / "street-0.png.smp").read_bytes()).header.fingerprint == fingerprint
+    assert Image.open(tmp_path / "decoded" / "street-0.png.png").size == (96, 64)
+    found = batch.run(batch.Encoding(), str(pictures), str(streams), workers=1)
+    assert "another codec, model or" in found.failed["street-0.png"]
+    with pytest.raises(ModelError, match="no model 'none'"):
+        batch.run(batch.Decoding("none"), str(streams), str(tmp_path / "again"), workers=1)
 
 
 def test_a_part_of_the_longest_name_is_known_again(tmp_path):

@@ -26,7 +26,7 @@ from fsspec.implementations.local import LocalFileSystem
 from PIL import Image
 
 import sempic
-from sempic import codecs, container, protection
+from sempic import codecs, container, protection, runtime
 from sempic.errors import BudgetError, InputError, SempicError, StreamError, sentence
 from sempic.files import part_of, read_picture, saved, stem_of, whole_file
 from sempic.pool import pools
@@ -133,11 +133,16 @@ class Encoding:
         if recovered.mended or recovered.warnings or stream.warnings:
             return False
         header = stream.header
+        codec = codecs.codec(self.codec)
+        model = getattr(codec.settings(**self.settings), "model", None)
+        other = header.codec != codec.id or bool(recovered.detail) != bool(self.protect)
+        other |= model is not None and header.fingerprint != runtime.model(model).card.fingerprint
         above = self.size is not None and len(made) > self.size
         above |= self.bpp is not None and 8 * len(made) > self.bpp * header.width * header.height
-        if above or header.codec != codecs.codec(self.codec).id or bool(recovered.detail) != bool(self.protect):
+        if above or other:
             raise InputError(
-                "There is a stream of another codec or protection, or above this size; name another DEST, or --force."
+                "There is a stream of another codec, model or protection, or above this size; "
+                "name another DEST, or --force."
             )
         return True
 
@@ -160,7 +165,9 @@ class Encoding:
 
 @dataclass(frozen=True)
 class Decoding:
-    """Streams to pictures."""
+    """Streams to pictures. `model` names one that is not installed but that the streams may need."""
+
+    model: str | None = None
 
     takes = "streams"
 
@@ -169,7 +176,9 @@ class Decoding:
         return name.removesuffix(STREAM) + PICTURE if name.endswith(STREAM) else None
 
     def check(self) -> None:
-        """There is nothing to choose, so nothing to go wrong."""
+        """Look for the model, where one was named."""
+        if self.model is not None:
+            runtime.model(self.model)
 
     def is_finished(self, made: bytes) -> bool:
         """Read the picture's chunks and their checks."""
@@ -182,6 +191,7 @@ class Decoding:
 
     def convert(self, data: bytes, name: str) -> tuple[bytes, tuple[str, ...]]:
         """Decode a stream."""
+        self.check()  # which makes the model known to this process too
         decoded = sempic.decode(data)
         return saved(Image.fromarray(decoded.image), "PNG"), decoded.warnings
 

@@ -441,12 +441,15 @@ def batch_encode(
     Examples:
       sempic batch encode photos streams --bytes 1000
       sempic batch encode photos streams --bytes 1000 --protect
+      sempic batch encode photos streams --bytes 1000 --model my-model
       sempic batch encode s3://bucket/streets s3://bucket/streams --bpp 0.03 --workers 8
     """
     from sempic.batch import Encoding
 
     _one_size(quality, bpp, size)
-    settings = _settings(keep=keep, segmenter=segmenter, map=map, perception=perception, layers=layers, scale=scale)
+    settings = _settings(
+        keep=keep, segmenter=segmenter, map=map, perception=perception, layers=layers, scale=scale, model=model
+    )
     task = Encoding(codec, quality, bpp, size, settings, _share(protect, protection))
     _batch(task, source, dest, workers, ray, force, as_json)
 
@@ -455,6 +458,7 @@ def batch_encode(
 def batch_decode(
     source: Source,
     dest: Dest,
+    model: ModelName = None,
     workers: Workers = None,
     ray: Ray = None,
     force: Anew = False,
@@ -468,10 +472,11 @@ def batch_decode(
     \b
     Examples:
       sempic batch decode streams pictures
+      sempic batch decode streams pictures --model my-model
     """
     from sempic.batch import Decoding
 
-    _batch(Decoding(), source, dest, workers, ray, force, as_json)
+    _batch(Decoding(model), source, dest, workers, ray, force, as_json)
 
 
 def _batch(
@@ -628,16 +633,23 @@ def studio(
         int | None, typer.Option(metavar="N", min=1, max=65535, help="7860 or the next if left out.")
     ] = None,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
+    models: Annotated[
+        list[str] | None,
+        typer.Option("--model", metavar="NAME", help="A model to use for its codec, as of encode; may be given again."),
+    ] = None,
 ) -> None:
     """Show a web page on which a picture is coded and looked at, until Ctrl-C.
+
+    It offers the codecs whose models and packages are here.
 
     \b
     Examples:
       sempic studio
+      sempic studio --model my-model
     """
     from sempic.studio import page
 
-    page.serve(host, port, browser)
+    page.serve(host, port, browser, models or [])
 
 
 @app.command()

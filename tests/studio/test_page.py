@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import stand_in
 from PIL import Image
 
 import sempic
@@ -30,10 +31,12 @@ SHOTS = os.environ.get("SEMPIC_SHOTS")  # a folder for screenshots
 
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[str]]:
-    """A studio, which leaves nothing behind."""
-    folder = tmp_path_factory.mktemp("temporary")
+    """A studio, with a model of one's own, which leaves nothing behind."""
+    folder, models = tmp_path_factory.mktemp("temporary"), tmp_path_factory.mktemp("models")
+    stand_in.make_spic(models)
     environment = os.environ | {"TMPDIR": str(folder)}
-    studio = subprocess.Popen(COMMAND, env=environment, stdout=subprocess.PIPE, text=True)
+    command = [*COMMAND, "--model", str(models / stand_in.SPIC)]
+    studio = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     yield studio
     uploads = [path for path in folder.glob("sempic-studio-*/**/*") if path.is_file() and path.stat().st_size]
     studio.send_signal(signal.SIGTERM)
@@ -76,8 +79,10 @@ def says(page: sync_api.Page, text: str) -> None:
     page.wait_for_selector(f'#status:has-text("{text}")')
 
 
-def shoot(page: sync_api.Page, name: str) -> None:
+def shoot(page: sync_api.Page, name: str, width: int = 1280) -> None:
     if SHOTS:
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_timeout(1000)  # for the result to take its new height
         page.screenshot(path=Path(SHOTS) / f"studio-{name}.png", full_page=True)
 
 
@@ -88,6 +93,16 @@ def shown(page: sync_api.Page) -> list[str]:
     return result.locator("figcaption b").all_inner_texts()
 
 
+def choose(page: sync_api.Page, codec: str) -> None:
+    page.locator("#codec input").click()
+    page.get_by_role("option", name=codec, exact=True).click()
+
+
+def spent(page: sync_api.Page) -> list[str]:
+    """What the bytes are spent on."""
+    return page.frame_locator("#result iframe").locator(".parts th").all_inner_texts()
+
+
 @pytest.mark.sqgan
 def test_a_picture_goes_up_and_its_stream_comes_down_and_goes_up_again(page, tmp_path):
     width, height = (480, 360) if SHOTS else (160, 120)
@@ -95,9 +110,16 @@ def test_a_picture_goes_up_and_its_stream_comes_down_and_goes_up_again(page, tmp
     picture.save(tmp_path / "street.png")
     page.set_input_files("#file input[type=file]", tmp_path / "street.png")
     says(page, f"street.png, {width} × {height} pixels")
+    page.locator("#result img").wait_for()
+    page.locator("#size input[type=number]").fill("600")
+    page.click("#keep button")
+    page.get_by_label("range slider for sky").fill("0")
+    page.click("#keep button")
     page.click("#encode")
-    says(page, "Done.")
+    says(page, "Done. sqgan: ")
     assert shown(page)[:5] == ["original", "sqgan", "segmap", "relevance", "hevc"]
+    assert spent(page)[:5] == ["header", "framing", "map", "palette", "tokens, band 1"]
+    shoot(page, "phone", 390)
     shoot(page, "desktop")
     result = page.frame_locator("#result iframe")
     wipe = result.locator("#wipe input")
@@ -109,7 +131,7 @@ def test_a_picture_goes_up_and_its_stream_comes_down_and_goes_up_again(page, tmp
         result.locator("a.download").click()
     coming.value.save_as(tmp_path / "street-sqgan.smp")
     assert coming.value.suggested_filename == "street-sqgan.smp"
-    assert (tmp_path / "street-sqgan.smp").read_bytes() == sempic.encode(picture, bytes=600)
+    assert (tmp_path / "street-sqgan.smp").read_bytes() == sempic.encode(picture, bytes=600, keep={"sky": 0})
 
     page.reload()
     page.set_input_files("#file input[type=file]", tmp_path / "street-sqgan.smp")
@@ -121,6 +143,35 @@ def test_a_picture_goes_up_and_its_stream_comes_down_and_goes_up_again(page, tmp
     result.get_by_text("tokens sent: 0% of the grid").wait_for()
 
 
+@pytest.mark.sqgan
+def test_layers_and_steps_are_sliders(page, tmp_path):
+    result = page.frame_locator("#result iframe")
+    Image.fromarray(draw(7, 160, 120).image).save(tmp_path / "street.png")
+    page.set_input_files("#file input[type=file]", tmp_path / "street.png")
+    says(page, "160 × 120 pixels")
+    choose(page, "layered")
+    page.locator("#layers input[type=number]").fill("2")
+    page.locator("#size input[type=number]").fill("3000")
+    page.keyboard.press("Enter")
+    page.click("#encode")
+    says(page, "Done. layered: ")
+    assert shown(page) == ["original", "layered", "segmap", "hevc", "av1", "jpeg"]
+    assert spent(page)[-2:] == ["layer 1", "layer 2"]
+    heading = result.locator("h1")
+    whole = heading.inner_text()
+    page.locator("#shown-layers input[type=range]").press("ArrowLeft")
+    sync_api.expect(heading).not_to_have_text(whole, timeout=PATIENCE_MS)
+    assert shown(page)[1] == "layered"
+    choose(page, "spic")
+    page.locator("#steps input[type=number]").fill("1")
+    page.click("#encode")
+    says(page, "Done. spic: ")
+    assert shown(page)[:3] == ["original", "spic", "segmap"]
+    drawn = result.locator("#over").get_attribute("src")
+    page.locator("#steps input[type=range]").press("Home")
+    sync_api.expect(result.locator("#over")).not_to_have_attribute("src", drawn, timeout=PATIENCE_MS)
+
+
 def test_mistakes_are_one_sentence(page, tmp_path):
     page.click("#encode")
     says(page, "Choose a picture first")
@@ -129,7 +180,6 @@ def test_mistakes_are_one_sentence(page, tmp_path):
     says(page, "'bad.png' is not a picture that can be read.")
     shoot(page, "error")
     (tmp_path / "large.png").write_bytes(bytes(work.LIMIT_BYTES + 1))
-    page.click('#file button[aria-label="Clear"]')
     page.set_input_files("#file input[type=file]", tmp_path / "large.png")
     page.get_by_text(re.compile("exceed the maximum allowed size")).first.wait_for()
 
@@ -151,15 +201,14 @@ def test_work_can_be_cancelled_and_a_phone_is_wide_enough(page, studio):
     says(page, "Cancelled.")
     page.wait_for_timeout(1000)
     assert not working(studio)
-    page.locator("#codec input").click()
-    page.get_by_role("option", name="jpeg", exact=True).click()
+    assert page.locator("#cancel").is_disabled()
+    choose(page, "jpeg")
     page.locator("#keep").wait_for(state="hidden")
     page.locator("#size input[type=number]").fill("2000")
     page.keyboard.press("Enter")
     page.click("#encode")
     says(page, "Done.")
     assert shown(page) == ["original", "jpeg", "hevc", "av1"]
-    shoot(page, "phone")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.click("#street")
     page.locator("#result iframe").wait_for(state="detached")

@@ -8,17 +8,20 @@ import os
 import re
 import time
 from html import unescape
+from pathlib import Path
 
 import pytest
+import stand_in
 from PIL import Image
 
 import sempic
+from sempic import runtime
 from sempic.container import read
-from sempic.errors import InputError, SempicError
+from sempic.errors import InputError, ModelError, SempicError
 from sempic.files import saved
 from sempic.scene import draw
 from sempic.studio import work
-from sempic.studio.work import Shown, Step, Upload, View, Wish
+from sempic.studio.work import Seen, Shown, Step, Upload, View, Wish
 
 PICTURE = Image.fromarray(draw(0, 160, 120).image)
 UPLOAD = Upload("street.png", saved(PICTURE, "PNG"))
@@ -40,6 +43,7 @@ def test_a_picture_is_coded_and_compared_at_the_same_size():
     assert isinstance(shown, Shown)
     assert shown.stream == STREAM
     assert (shown.layers, shown.codec) == (0, "hevc")
+    assert shown.title == f"hevc: {len(STREAM)} bytes, {8 * len(STREAM) / (160 * 120):.3f} bpp"
     assert captions(shown) == ["hevc", "av1", "jpeg"]
     assert f"hevc: {len(STREAM)} bytes" in shown.page
     assert 'download="street-hevc.smp"' in shown.page
@@ -90,6 +94,26 @@ def test_what_a_codec_knows_is_asked_of_it():
     assert not work.knows("sqgan", "steps")
 
 
+def test_what_works_here_is_offered(monkeypatch, tmp_path):
+    assert work.usable()["hevc"] == ""
+    monkeypatch.setattr(runtime, "SHIPPED", tmp_path)
+    assert work.usable().keys() == {name for name, model in work.usable().items() if not model} > {"hevc", "jpeg"}
+    with pytest.raises(ModelError, match="no model 'none'"):
+        work.usable(["none"])
+
+
+def test_a_model_of_ones_own_draws(tmp_path):
+    stand_in.make_spic(tmp_path)
+    mine = str((tmp_path / stand_in.SPIC).rename(tmp_path / "mine"))
+    assert work.usable([mine])["spic"] == mine
+    *_, made = work.encode(UPLOAD, Wish("spic", 1500, model=mine), View(steps=1))
+    assert read(made.stream).header.fingerprint == runtime.model(mine).card.fingerprint
+    *_, shown = told(work.show, made.stream, View(steps=1, models=(mine,)))  # in a process that has not heard of it
+    assert captions(shown) == ["segmap"]
+    with pytest.raises(InputError, match="is a segmenter, which the studio has no codec for"):
+        work.usable([str(Path(runtime.SHIPPED, "segmenter-camvid11"))])
+
+
 @pytest.mark.parametrize(
     ("upload", "says"),
     [
@@ -103,8 +127,11 @@ def test_bad_uploads_get_a_sentence(upload, says):
         list(work.look(upload))
 
 
-def test_a_good_one_is_named():
-    assert list(work.look(work.drawn_street())) == [Step("street.png, 480 × 360 pixels", 1)]
+def test_a_good_one_is_named_and_shown():
+    (seen,) = work.look(work.drawn_street())
+    assert isinstance(seen, Seen)
+    assert (seen.text, seen.pixels) == ("street.png, 480 × 360 pixels.", 480 * 360)
+    assert seen.picture.startswith("data:image/webp;base64,")
 
 
 # -- processes --------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import multiprocessing
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from multiprocessing.connection import Connection
 from pathlib import PurePath
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import sempic
-from sempic import codecs, container, demo, protection
+from sempic import codecs, container, demo, protection, runtime
 from sempic.bench import compare, page
 from sempic.bench.gallery import Gallery
 from sempic.codecs.base import to_rgb
@@ -32,6 +32,7 @@ LIMIT_BYTES, LIMIT_S = 20 << 20, 120
 """The largest upload, and the longest time that any work may take, in seconds."""
 
 _PICTURE = "picture"
+_SMALLEST = np.zeros((container.MIN_SIDE, container.MIN_SIDE, 3), np.uint8)
 _POLL_S = 0.2
 
 
@@ -47,8 +48,8 @@ class Upload:
 class Wish:
     """How a picture is to be coded: in at most `size` bytes, with weights of classes from 0 to 1.
 
-    `layers` is how many enhancement layers are sent, and `protect` adds error correction to the stream. What a codec
-    does not know is not handed to it.
+    `layers` is how many enhancement layers are sent, `protect` adds error correction to the stream, and `model` is the
+    codec's own where it is empty. What a codec does not know is not handed to it.
     """
 
     codec: str
@@ -56,17 +57,20 @@ class Wish:
     keep: Mapping[str, float] = field(default_factory=dict)
     layers: int = 1
     protect: bool = False
+    model: str = ""
 
 
 @dataclass(frozen=True)
 class View:
     """How a stream is to be shown: with how many of the layers behind its base, and after how many diffusion steps.
 
-    None leaves the choice to the codec: all layers, and its own number of steps.
+    None leaves the choice to the codec: all layers, and its own number of steps. `models` are folders or addresses of
+    models that the stream may need besides those that are installed.
     """
 
     layers: int | None = None
     steps: int | None = None
+    models: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,13 +82,47 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A page with everything about a stream on it, the stream itself, and how many layers it has behind its base."""
+class Seen:
+    """What an upload is: a sentence, its picture as a data URI, and how many pixels it has."""
 
+    text: str
+    picture: str
+    pixels: int
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A title, a page with everything about a stream, the stream itself, and how many layers it has behind its base."""
+
+    title: str
     page: str
     stream: bytes
     layers: int
     codec: str
+
+
+def usable(models: Sequence[str] = ()) -> dict[str, str]:
+    """Return the codecs that work here, and for each its model: the one named for it among `models`, or else its own.
+
+    A codec whose model, package or tool is missing is not among them. Raises `ModelError` for a model that is not
+    there, `InputError` for one that no codec uses.
+    """
+    given = {model.card.kind: name for model, name in ((runtime.model(name), name) for name in models)}
+    found = dict[str, str]()
+    for name in codecs.CODECS:
+        model = given.pop(name, getattr(codecs.codec(name).settings(), "model", ""))
+        try:
+            if model:
+                runtime.model(model, name)
+            else:
+                sempic.encode(_SMALLEST, name)
+        except SempicError:
+            continue
+        found[name] = model
+    if given:
+        kind, name = next(iter(given.items()))
+        raise InputError(f"The model '{name}' is a {kind}, which the studio has no codec for.")
+    return found
 
 
 def knows(codec: str, option: str) -> bool:
@@ -107,11 +145,13 @@ def is_stream(data: bytes) -> bool:
 # -- in a process of its own ------------------------------------------------------------------------------------------
 
 
-def look(upload: Upload) -> Iterator[Step]:
+def look(upload: Upload) -> Iterator[Seen]:
     """Say what an upload is; raise `InputError` if it is not a picture that can be coded."""
     picture, warnings = read_picture(upload.data, upload.name)
-    container.check_size(*picture.size)
-    yield Step(" ".join((f"{upload.name}, {picture.width} × {picture.height} pixels", *warnings)), 1)
+    image, gallery = to_rgb(picture), Gallery()
+    gallery.add(Image.fromarray(image))
+    text = " ".join((f"{upload.name}, {picture.width} × {picture.height} pixels.", *warnings))
+    yield Seen(text, gallery.images[0], image[..., 0].size)
 
 
 def encode(upload: Upload, wish: Wish, view: View) -> Iterator[Step | Shown]:
@@ -120,6 +160,7 @@ def encode(upload: Upload, wish: Wish, view: View) -> Iterator[Step | Shown]:
     yield Step(f"Encoding with {wish.codec}")
     picture, _ = read_picture(upload.data, upload.name)
     settings: dict[str, Any] = {"keep": dict(wish.keep), "layers": wish.layers}
+    settings |= {"model": wish.model} if wish.model else {}
     settings = {name: value for name, value in settings.items() if knows(wish.codec, name)}
     stream = sempic.encode(picture, wish.codec, bytes=wish.size, protect=wish.protect, **settings)
     for made in show(stream, view, upload):
@@ -129,6 +170,8 @@ def encode(upload: Upload, wish: Wish, view: View) -> Iterator[Step | Shown]:
 def show(stream: bytes, view: View, upload: Upload | None = None) -> Iterator[Step | Shown]:
     """Decode a stream and show it, beside its original and what other codecs make of that where there is one."""
     yield Step("Decoding")
+    for model in view.models:
+        runtime.model(model)  # which streams may name from now on
     info, read = sempic.inspect(stream), container.read(protection.recover(stream).stream)
     base = codecs.codec(info.codec).base_sections(read)
     used = stream
@@ -179,7 +222,7 @@ def show(stream: bytes, view: View, upload: Upload | None = None) -> Iterator[St
         name=f"{PurePath(upload.name).stem if upload else 'stream'}-{info.codec}.smp",
         stream="data:application/octet-stream;base64," + base64.b64encode(stream).decode(),
     )
-    yield Shown(text, stream, len(read.sections) - base, info.codec)
+    yield Shown(title, text, stream, len(read.sections) - base, info.codec)
 
 
 # -- and around it ----------------------------------------------------------------------------------------------------

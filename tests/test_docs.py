@@ -89,15 +89,12 @@ def site(tmp_path_factory) -> Path:
 
 def test_the_site_has_every_page_and_command(site):
     for page in PAGES:
-        built = site / page.relative_to(DOCS)
-        assert (
-            built.with_name("index.html") if page.stem == "index" else built.with_suffix("") / "index.html"
-        ).exists()
+        assert (site / page.relative_to(DOCS)).with_suffix(".html").exists()
     assert not (site / "_site").exists()
-    commands = (site / "reference" / "commands" / "index.html").read_text(encoding="utf-8")
+    commands = (site / "reference" / "commands.html").read_text(encoding="utf-8")
     for command in ("encode", "decode", "batch-encode", "data-check", "train"):
         assert f'id="sempic-{command}"' in commands
-    reference = (site / "reference" / "python" / "index.html").read_text(encoding="utf-8")
+    reference = (site / "reference" / "python.html").read_text(encoding="utf-8")
     assert "<strong>keep</strong>: weights of classes" in reference
     found = json.loads((site / "search" / "search_index.json").read_text(encoding="utf-8"))
     assert len(found["docs"]) > len(PAGES)

@@ -35,7 +35,7 @@ def _lines(command: Any, name: str) -> list[str]:
         "",
         f"```text\n{usage}\n```",
         "",
-        "| | |",
+        "| option | meaning |",
         "|---|---|",
         *(f"| `{what}` | {escape(' '.join(help.split()), quote=False)} |" for what, help in rows),
         "",

@@ -4,9 +4,10 @@ PYTHON ?= python3
 VENV ?= .venv
 DEMO_VENV ?= .venv-demo
 STUDIO_VENV ?= .venv-studio
+DOCS_VENV ?= .venv-docs
 OTHERS = av1,jpegxl,jpeg2000,webp,jpeg
 
-.PHONY: demo studio test lint bench results clean
+.PHONY: demo studio docs test lint bench results clean
 
 # The demo runs as a user would: the package alone, without torch.
 demo: $(DEMO_VENV)/ready
@@ -16,11 +17,15 @@ demo: $(DEMO_VENV)/ready
 studio: $(STUDIO_VENV)/ready
 	$(STUDIO_VENV)/bin/sempic studio
 
+# The documentation as a site of plain files; site/index.html is its first page.
+docs: $(DOCS_VENV)/ready
+	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict
+
 test: lint
 	$(VENV)/bin/python -m pytest
 
 lint: $(VENV)/ready
-	$(VENV)/bin/ruff check src tests
+	$(VENV)/bin/ruff check src tests docs
 	$(VENV)/bin/mypy
 
 # A first look at every codec; bench-out/report.html shows it.
@@ -42,7 +47,7 @@ results: $(VENV)/ready
 	$(VENV)/bin/sempic report docs/results/perception
 
 clean:
-	rm -rf "$(VENV)" "$(DEMO_VENV)" "$(STUDIO_VENV)" demo-out bench-out build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf "$(VENV)" "$(DEMO_VENV)" "$(STUDIO_VENV)" "$(DOCS_VENV)" site demo-out bench-out build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # torch goes first, by its exact version: where pip's own settings name a folder of wheels, a CPU build of that version
 # is taken from there; elsewhere the same command takes the registry's build.
@@ -60,4 +65,9 @@ $(DEMO_VENV)/ready: pyproject.toml
 $(STUDIO_VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv "$(STUDIO_VENV)"
 	$(STUDIO_VENV)/bin/python -m pip install --quiet -e ".[studio]"
+	touch "$@"
+
+$(DOCS_VENV)/ready: pyproject.toml
+	$(PYTHON) -m venv "$(DOCS_VENV)"
+	$(DOCS_VENV)/bin/python -m pip install --quiet -e ".[docs]"
 	touch "$@"

@@ -35,7 +35,11 @@ app.add_typer(batch, name="batch", help="Whole folders and buckets at once.")
 Force = Annotated[bool, typer.Option("--force", "-f", help="Replace an output file that exists.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
 Codec = Annotated[
-    str, typer.Option(help="sqgan, layered or spic; or, to compare with: hevc, av1, jpegxl, jpeg2000, webp, jpeg, bpg.")
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="sqgan, layered or spic; or, to compare with: hevc, av1, jpegxl, jpeg2000, webp, jpeg, bpg.",
+    ),
 ]
 Quality = Annotated[float | None, typer.Option(metavar="Q", help="From 0 to 100; 50 if no size is given.")]
 Bpp = Annotated[float | None, typer.Option(metavar="X", help="At most so many bits a pixel.")]

@@ -41,10 +41,12 @@ def network(options: config.Options) -> nn.Module:
     if isinstance(options, config.SegmentOptions):
         return (Judge if options.kind == "judge" else Segmenter)(CLASSES, pretrained=False)
     if isinstance(options, config.MapOptions):
-        return MapStream(CLASSES, options.widths)
-    assert isinstance(options, config.PictureOptions)
-    made = {"sqgan-image": ImageStream, "layered": Layered, "spic": Denoiser}[options.kind]
-    return made(CLASSES, options.widths)
+        return MapStream(CLASSES, options.widths, options.layers)
+    if isinstance(options, config.ImageOptions):
+        return ImageStream(CLASSES, options.widths, options.blocks, options.layers)
+    assert isinstance(options, config.LayeredOptions | config.SpicOptions)
+    made = Layered if isinstance(options, config.LayeredOptions) else Denoiser
+    return made(CLASSES, options.widths, options.blocks)
 
 
 def trained(run: Path) -> tuple[Any, int]:

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sempic.training.blocks import WIDTHS, Decoder, Encoder, ResBlock, Widths
+from sempic.training.blocks import BLOCKS, WIDTHS, Blocks, Decoder, Encoder, ResBlock, Widths
 
 SPREAD = 0.08
 """σ_data of Karras et al. (2022): the standard deviation of what a coarse picture lacks of the original."""
@@ -26,10 +26,10 @@ SIGMA_MIN, SIGMA_MAX = 0.02, 0.5
 class Denoiser(nn.Module):
     """D(x; σ): the clean picture in a noisy one, given a coarse picture and a map."""
 
-    def __init__(self, classes: int, widths: Widths = WIDTHS) -> None:
+    def __init__(self, classes: int, widths: Widths = WIDTHS, blocks: Blocks = BLOCKS) -> None:
         super().__init__()
         _, quarter, eighth, sixteenth = widths
-        self.encoder, self.decoder = Encoder(classes, widths), Decoder(classes, widths)
+        self.encoder, self.decoder = Encoder(classes, widths, blocks[0]), Decoder(classes, widths, blocks[1])
         self.enter = nn.Conv2d(4, quarter, 3, padding=1)  # the coarse picture and the noise level
         self.middle = nn.Sequential(ResBlock(sixteenth), ResBlock(sixteenth))
         self.at4, self.at8 = nn.Conv2d(quarter, quarter, 1), nn.Conv2d(eighth, eighth, 1)

@@ -1,0 +1,131 @@
+"""The papers' presets, from a folder that is laid out as Cityscapes to a stream that another process decodes.
+
+Widths and pictures are small here, for the time that a test has, and so is the number of de-masking layers where SQ-GAN
+is exported: attention in windows takes seconds a layer to export. All else is as in the recipes.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+import sempic
+from sempic import datasets, runtime
+from sempic.cli import app
+from sempic.coding import net
+from sempic.scene import draw
+from sempic.taxonomy import CAMVID11, VOID
+from sempic.training import config, models
+
+SMALL = ("batch=1", "accumulate=1", "steps=1", "crop=128", "precision=fp32", "workers=0")
+PICTURE = "widths=[16,16,16,32]"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder to work in, with one street each in Cityscapes' splits `train` and `val`."""
+    folder = tmp_path_factory.mktemp("paper")
+    ids = np.zeros(256, np.uint8)
+    for number, name in datasets.CITYSCAPES.items():
+        ids[CAMVID11.id_of(name)] = number
+    for seed, split in enumerate(("train", "val")):
+        drawn, name = draw(seed, 256, 128), f"bonn_{seed:06}_000019"
+        for kind, ending, pixels in (
+            ("leftImg8bit", "leftImg8bit", drawn.image),
+            ("gtFine", "gtFine_labelIds", np.where(drawn.segmap == VOID, 0, ids[drawn.segmap])),
+        ):
+            path = folder / "cityscapes" / kind / split / "bonn" / f"{name}_{ending}.png"
+            path.parent.mkdir(parents=True)
+            Image.fromarray(pixels.astype(np.uint8)).save(path)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _in_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("SEMPIC_DATA", str(folder))
+    monkeypatch.setenv("SEMPIC_MODELS", str(folder / "models"))
+    fit = net.train  # coding tables that know less take less time
+    monkeypatch.setattr(net, "train", lambda *given, **more: fit(*given, **more | {"steps": 10, "width": 16}))
+
+
+def run(*arguments: str) -> str:
+    """Run a command in this process, which has loaded torch already."""
+    done = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def other_process(*arguments: str) -> str:
+    command = [sys.executable, "-c", "from sempic.cli import main; main()", *arguments]
+    done = subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def round_trip(codec: str, model: str, **settings: str) -> None:
+    """Encode a picture here and decode it in another process, which must draw the same."""
+    image = draw(5, 200, 120).image
+    stream = sempic.encode(image, codec, model=model, **settings)
+    Path(f"{model}.smp").write_bytes(stream)
+    other_process("decode", f"{model}.smp", "-o", f"{model}.png")
+    drawn = np.asarray(Image.open(f"{model}.png"))
+    assert drawn.shape == image.shape
+    assert np.array_equal(drawn, sempic.decode(stream).image)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "millions"), [("sqgan-paper-map", 77.3), ("sqgan-paper", 96.2), ("spic-paper", 341.0)]
+)
+def test_they_have_the_size_that_the_page_on_training_says(recipe, millions):
+    with torch.device("meta"):
+        network = models.network(config.load(recipe))
+    assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(millions, abs=0.05)
+
+
+def test_sqgan_paper_takes_a_step_at_its_full_depth(folder):
+    run("train", "sqgan-paper-image", *SMALL, PICTURE, "--out", "deep")
+    saved = torch.load("deep/state.pt", weights_only=True)
+    assert saved["step"] == 1
+    assert sum(key.endswith("qkv.weight") for key in saved["networks"]) == 8
+    for group in saved["optimisers"][0]["param_groups"]:
+        assert (group["betas"], group["weight_decay"], group["peak"]) == ((0.5, 0.9), 0, 3.75e-4)
+
+
+def test_sqgan_paper_trains_in_three_stages_and_goes_round(folder):
+    run("train", "sqgan-paper-map", *SMALL, "widths=[16,16,32]", "layers=1", "--out", "map")
+    run("train", "sqgan-paper-image", *SMALL, PICTURE, "layers=1", "--out", "image")
+    run("train", "sqgan-paper", *SMALL, PICTURE, "layers=1", "maps=map", "--init", "image", "--out", "both")
+    assert Image.open("both/step-000001.png").width > 100
+    run("export", "both", "--out", "models/sqgan-tiny")
+    told = runtime.model("sqgan-tiny", "sqgan").card.training
+    assert (told["options"]["blocks"], told["options"]["through_tokens"]) == ([2, 3], 1)
+    assert told["map"]["recipe"] == "sqgan-paper-map"
+    round_trip("sqgan", "sqgan-tiny", map="tokens")
+
+    told = other_process(
+        "bench", "cityscapes:val", "--codecs", "sqgan:model=sqgan-tiny", "--points", "q50",
+        "--metrics", "psnr,miou", "--workers", "1",
+    )  # fmt: skip
+    assert "miou" in told
+
+
+def test_spic_paper_trains_and_goes_round(folder):
+    run("train", "spic-paper", *SMALL, PICTURE, "--out", "spic")
+    run("export", "spic", "--out", "models/spic-tiny")
+    round_trip("spic", "spic-tiny")
+
+
+def test_spic_paper_learns_from_the_error_in_the_noise_alone():
+    options = config.load("spic-paper")
+    assert (options.noise, options.squares, options.features, options.meaning, options.colour) == (1, 0, 0, 0, 0)
+    assert not any(options.importance)
+    assert options.adversarial_from == 1

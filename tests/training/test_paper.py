@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -24,6 +26,9 @@ from sempic.coding import net
 from sempic.scene import draw
 from sempic.taxonomy import CAMVID11, VOID
 from sempic.training import config, models
+from sempic.training.recipe_spic import SpicRecipe
+from sempic.training.sampler import Pool, Sampler, Source
+from sempic.training.segmenters import Segmenter
 
 SMALL = ("batch=1", "accumulate=1", "steps=1", "crop=128", "precision=fp32", "workers=0")
 PICTURE = "widths=[16,16,16,32]"
@@ -100,10 +105,10 @@ def test_sqgan_paper_takes_a_step_at_its_full_depth(folder):
         assert (group["betas"], group["weight_decay"], group["peak"]) == ((0.5, 0.9), 0, 3.75e-4)
 
 
-def test_sqgan_paper_trains_in_three_stages_and_goes_round(folder):
+def test_sqgan_paper_trains_and_goes_round(folder):
     run("train", "sqgan-paper-map", *SMALL, "widths=[16,16,32]", "layers=1", "--out", "map")
-    run("train", "sqgan-paper-image", *SMALL, PICTURE, "layers=1", "--out", "image")
-    run("train", "sqgan-paper", *SMALL, PICTURE, "layers=1", "maps=map", "--init", "image", "--out", "both")
+    config.save(config.load("sqgan-paper", [*SMALL, PICTURE, "layers=1", "maps=map"]), Path("both"))
+    run("train", "--resume", "both")  # stage 3 at once, without the other two inside its folder
     assert Image.open("both/step-000001.png").width > 100
     run("export", "both", "--out", "models/sqgan-tiny")
     told = runtime.model("sqgan-tiny", "sqgan").card.training
@@ -124,8 +129,15 @@ def test_spic_paper_trains_and_goes_round(folder):
     round_trip("spic", "spic-tiny")
 
 
-def test_spic_paper_learns_from_the_error_in_the_noise_alone():
-    options = config.load("spic-paper")
-    assert (options.noise, options.squares, options.features, options.meaning, options.colour) == (1, 0, 0, 0, 0)
-    assert not any(options.importance)
-    assert options.adversarial_from == 1
+@pytest.mark.parametrize("noise", [0.0, 1.0])
+def test_spic_paper_learns_from_the_error_in_the_noise_alone(noise):
+    options = replace(config.load("spic-paper", [*SMALL, PICTURE]), noise=noise)
+    drawn = draw(0, 128, 128)
+    sampler = Sampler([Pool([Source(datasets.Frame("", drawn.image, drawn.segmap), drawn.segmap)], 1.0)], 64)
+    made = SpicRecipe(sampler, Segmenter(len(CAMVID11), pretrained=False), options)
+    before = [parameter.clone() for parameter in made.networks.parameters()]
+    scalars = made.step(made.batch(np.random.default_rng(0)), 0.999, Accelerator(mixed_precision="no", cpu=True))
+    assert scalars["noise"] > 0
+    assert "fooling" not in scalars
+    after = made.networks.parameters()
+    assert any(not torch.equal(one, other) for one, other in zip(before, after, strict=True)) == (noise > 0)

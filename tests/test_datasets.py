@@ -142,6 +142,17 @@ def test_known_data_sets_are_counted_by_split(tmp_path, picture, monkeypatch):
     )
 
 
+def test_a_data_set_that_is_not_here_says_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEMPIC_DATA", str(tmp_path))
+    found = inventory.check("cityscapes")
+    assert found.missing == ("train has no pictures.", "val has no pictures.", "test has no pictures.")
+    assert "Register at https://www.cityscapes-dataset.com" in found.how
+    assert str(tmp_path / "cityscapes") in found.how
+    monkeypatch.setenv("SEMPIC_DATA", str(tmp_path / "nowhere"))
+    with pytest.raises(InputError, match="set SEMPIC_DATA to the folder that holds"):
+        inventory.check("cityscapes")
+
+
 def test_cityscapes_without_its_labels_says_which_archive_holds_them(tmp_path, picture):
     write(tmp_path / "leftImg8bit" / "val" / "bonn" / "bonn_0_leftImg8bit.png", picture)
     found = inventory.check(str(tmp_path))

@@ -662,7 +662,7 @@ def train(
         str | None,
         typer.Argument(
             metavar="RECIPE",
-            help="segmenter, judge, sqgan-map, sqgan-image, sqgan, layered, spic, or a TOML file of your own.",
+            help="sqgan, layered, spic, segmenter, judge, sqgan-paper, spic-paper, or a TOML file of your own.",
         ),
     ] = None,
     settings: Annotated[

@@ -75,7 +75,8 @@ def find(data: str) -> list[Picture]:
         pictures = _folder(Path(rest if kind == "folder" else data).expanduser())
     if not pictures:
         raise InputError(
-            f"There are no pictures in '{data}'; say camvid:test, cityscapes:val, photos or a folder of pictures."
+            f"There are no pictures in '{data}'; say camvid:test, cityscapes:val, photos or a folder of pictures "
+            "(sempic data check tells what of each is here, and how to get the rest)."
         )
     return pictures
 
@@ -135,5 +136,8 @@ def data_root() -> Path:
     """Return the data folder from SEMPIC_DATA, or `../shared/data` beside the repository."""
     root = Path(os.environ.get("SEMPIC_DATA") or Path(__file__).parents[3] / "shared" / "data")
     if not root.is_dir():
-        raise InputError(f"No training data at {root}; set SEMPIC_DATA to the folder that holds camvid/ and photos/.")
+        raise InputError(
+            f"There is no data at {root}; set SEMPIC_DATA to the folder that holds camvid/, cityscapes/ or photos/, or "
+            "to an empty one: sempic data check camvid then tells how to fill it."
+        )
     return root

@@ -165,7 +165,8 @@ def _find(name: str) -> Model:
 
 def model_by_fingerprint(kind: str, fingerprint: int) -> Model:
     """Return the model of a kind that a stream names; raise `ModelError` when it is not installed."""
-    for folder in (*_given, *_folders(hidden=True)):
+    given = [folder for folder in _given if folder.is_dir()]  # some may have been moved or removed since
+    for folder in (*given, *_folders(hidden=True)):
         candidate = _load(folder)
         if candidate.card.kind == kind and candidate.card.fingerprint == fingerprint:
             return candidate

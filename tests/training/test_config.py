@@ -7,6 +7,7 @@ import json
 import pytest
 
 from sempic.errors import InputError
+from sempic.taxonomy import CAMVID11
 from sempic.training import config
 from sempic.training.config import ImageOptions, LayeredOptions
 
@@ -21,6 +22,10 @@ def test_each_recipe_loads_and_differs_from_the_defaults_where_it_says_so():
     assert config.load("layered").squares == LayeredOptions().squares == 2.0
     assert config.load("sqgan").predicted
     assert not config.load("sqgan-image").predicted
+    assert config.load("sqgan-map").importance[CAMVID11.id_of("sky")] == 0.7
+    assert config.load("spic").importance[-1] == 1
+    for stages in config.STAGES.values():
+        assert set(stages) <= set(config.recipes())
 
 
 def test_settings_come_on_top():
@@ -51,6 +56,9 @@ def test_settings_come_on_top():
         ("widths=[16, 16, 16, 20]", "multiples of 16"),
         ("crop=100", "multiple of 32"),
         ("ema=1", "below 1"),
+        ("blocks=[0, 2]", "at least 1"),
+        ("betas=[0.9, 1]", "'betas' must be from 0"),
+        ("importance=[1, 2]", r"its default is \[1.0, 1.0, 2.0"),
     ],
 )
 def test_settings_that_do_not_fit_are_one_sentence(setting, sentence):

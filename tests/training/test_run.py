@@ -7,7 +7,9 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from PIL import Image
@@ -15,7 +17,8 @@ from stand_in import scene
 from typer.testing import CliRunner
 
 from sempic.cli import app
-from sempic.training import run
+from sempic.errors import InputError
+from sempic.training import config, run
 
 COMMAND = [sys.executable, "-c", "from sempic.cli import main; main()"]
 TINY = ("--data", "folder:mine", "batch=1", "precision=fp32", "log_every=1", "warm_up=1", "workers=0")
@@ -86,6 +89,21 @@ def test_a_rehearsal_prints_everything_and_writes_nothing(folder):
     assert "widths = [16, 16, 16]" in done.output
     assert "parameters; a step takes" in done.output
     assert not (folder / "runs" / "sqgan-map").exists()
+
+
+def test_tensorboard_is_optional(tmp_path, monkeypatch):
+    options, module = config.load("spic", ["tensorboard=true"]), "torch.utils.tensorboard"
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(InputError, match="pip install tensorboard"), run._watched(options, tmp_path, True):
+        pass
+    writer = Mock()
+    monkeypatch.setitem(sys.modules, module, SimpleNamespace(SummaryWriter=writer))
+    with run._watched(options, tmp_path, True) as watch:
+        watch(1, None)
+        watch(2, {"step": 2, "l1": 0.5})
+    assert writer.call_args.args == (tmp_path / "tensorboard",)
+    assert [call.args for call in writer().add_scalar.call_args_list] == [("step", 2, 2), ("l1", 0.5, 2)]
+    assert writer().close.called
 
 
 def test_sq_gan_is_trained_in_three_stages(tmp_path, monkeypatch):

@@ -16,6 +16,7 @@ from sempic.training.blocks import EXTRA, draw_layout, one_hot, shrink
 from sempic.training.sqgan import (
     CODE_WIDTH,
     CODES,
+    MASKED,
     Demasker,
     ImageStream,
     MapStream,
@@ -166,6 +167,17 @@ def test_the_demasker_looks_at_kept_codes_only(size):
         assert demasker(codes, nothing).isfinite().all()
 
 
+@pytest.mark.parametrize("layers", [2, 4, 8])
+def test_a_dropped_token_counts_almost_fully_in_the_end(layers):
+    demasker, weights = Demasker(16, layers), []
+    for attention in demasker.attentions:
+        attention.register_forward_pre_hook(lambda _, given: weights.append(float(given[1].min())))
+    demasker(torch.randn(1, CODE_WIDTH, 8, 8), torch.zeros(1, 1, 8, 8))
+    assert weights[0] == pytest.approx(MASKED)
+    # The paper's eighth layer sees 0.02 to the power of 2⁻⁷; fewer layers stop a layer of theirs earlier.
+    assert weights[-1] == pytest.approx(MASKED ** (0.5 ** (8 - 8 / layers)))
+
+
 # -- streams ----------------------------------------------------------------------------------------------------------
 
 
@@ -234,10 +246,8 @@ def test_each_stream_has_at_most_20_million_parameters(image_stream, map_stream)
 
 
 def test_class_weights_are_looked_up_by_pixel():
-    weights = losses.class_weights({"sky": 3.0}, 1.0)
-    assert weights.shape == (12,)
-    assert losses.per_pixel(weights, torch.tensor([[[0, 1, 255]]])).tolist() == [[[[3, 1, 1]]]]
-    assert losses.per_pixel(losses.class_weights({}, 0.5), torch.tensor([[[11]]])).tolist() == [[[[0.5]]]]
+    weights = (3.0, *[1.0] * 10, 0.5)
+    assert losses.per_pixel(weights, torch.tensor([[[0, 1, 10, 11, 255]]])).tolist() == [[[[3, 1, 1, 0.5, 0.5]]]]
 
 
 def test_hinge_losses_want_the_right_sides():

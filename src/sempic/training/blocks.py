@@ -12,6 +12,9 @@ from torch import Tensor, nn
 Widths = tuple[int, int, int, int]
 WIDTHS: Widths = (48, 96, 160, 256)
 """Channels at half, a quarter, an eighth and a sixteenth of the picture's size."""
+Blocks = tuple[int, int]
+BLOCKS: Blocks = (2, 2)
+"""Residual blocks at a quarter, an eighth and a sixteenth each: of the encoder, of the decoder."""
 EXTRA = 4
 """What a layout has besides classes: three planes of colour and one of noise."""
 
@@ -111,16 +114,17 @@ class SpadeBlock(nn.Module):
 class Encoder(nn.Module):
     """E_x: N×3×H×W pictures in [0,1] with their map → N×WIDTHS[-1]×H/16×W/16 latents."""
 
-    def __init__(self, classes: int, widths: Widths = WIDTHS) -> None:
+    def __init__(self, classes: int, widths: Widths = WIDTHS, blocks: int = BLOCKS[0]) -> None:
         super().__init__()
         _, quarter, eighth, sixteenth = widths
+        self.blocks = blocks
         self.stem = nn.Conv2d(48, quarter, 3, padding=1)
         # Semantic positional encoding (SemPE): one number a place, added to all channels.
         self.position = nn.Sequential(nn.Conv2d(classes, 48, 3, padding=1), nn.ReLU(), nn.Conv2d(48, 1, 1))
         self.body = nn.Sequential(
-            ResBlock(quarter), ResBlock(quarter), nn.Conv2d(quarter, eighth, 3, 2, 1),
-            ResBlock(eighth), ResBlock(eighth), nn.Conv2d(eighth, sixteenth, 3, 2, 1),
-            ResBlock(sixteenth), ResBlock(sixteenth),
+            *(ResBlock(quarter) for _ in range(blocks)), nn.Conv2d(quarter, eighth, 3, 2, 1),
+            *(ResBlock(eighth) for _ in range(blocks)), nn.Conv2d(eighth, sixteenth, 3, 2, 1),
+            *(ResBlock(sixteenth) for _ in range(blocks)),
         )  # fmt: skip
 
     def forward(self, image: Tensor, segmap: Tensor) -> Tensor:
@@ -129,8 +133,8 @@ class Encoder(nn.Module):
     def scales(self, image: Tensor, segmap: Tensor, more: Tensor | float = 0) -> list[Tensor]:
         """Return the features at a quarter, an eighth and a sixteenth; `more` is added to those before the first."""
         x = self.stem(F.pixel_unshuffle(image * 2 - 1, 4)) + self.position(segmap) + more
-        found = []
-        for stage in (self.body[:2], self.body[2:5], self.body[5:]):
+        found, n = [], self.blocks
+        for stage in (self.body[:n], self.body[n : 2 * n + 1], self.body[2 * n + 1 :]):
             x = stage(x)
             found.append(x)
         return found
@@ -139,13 +143,13 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """D_x: N×WIDTHS[-1]×h×w features and the layout → N×3×16h×16w pictures, about [0,1]."""
 
-    def __init__(self, classes: int, widths: Widths = WIDTHS) -> None:
+    def __init__(self, classes: int, widths: Widths = WIDTHS, blocks: int = BLOCKS[1]) -> None:
         super().__init__()
         half, quarter, eighth, sixteenth = widths
         self.embed16, self.embed8, self.embed4 = (MapEmbedding(classes + EXTRA, 64) for _ in range(3))
-        self.blocks16 = nn.ModuleList(SpadeBlock(sixteenth, 64) for _ in range(2))
-        self.blocks8 = nn.ModuleList(SpadeBlock(eighth, 64) for _ in range(2))
-        self.blocks4 = nn.ModuleList(SpadeBlock(quarter, 64) for _ in range(2))
+        self.blocks16 = nn.ModuleList(SpadeBlock(sixteenth, 64) for _ in range(blocks))
+        self.blocks8 = nn.ModuleList(SpadeBlock(eighth, 64) for _ in range(blocks))
+        self.blocks4 = nn.ModuleList(SpadeBlock(quarter, 64) for _ in range(blocks))
         self.block2 = SpadeBlock(half, 64)
         self.to8 = nn.Conv2d(sixteenth, eighth, 3, padding=1)
         self.to4 = nn.Conv2d(eighth, quarter, 3, padding=1)

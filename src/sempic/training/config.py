@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from sempic.errors import InputError
+from sempic.taxonomy import CAMVID11
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -23,8 +24,22 @@ RECIPES = Path(__file__).parent / "recipes"
 FILE = "config.json"
 """A run's own configuration, in its folder."""
 PRECISIONS = ("bf16", "fp16", "fp32")
-STAGES = {"sqgan": ("sqgan-map", "sqgan-image")}
-"""What is trained first, in folders of these names inside the run's, where a recipe is given nothing to start from."""
+STAGES = {
+    "sqgan": ("sqgan-map", "sqgan-image"),
+    "sqgan-paper": ("sqgan-paper-map", "sqgan-paper-image"),
+}
+"""What is trained first, in folders of these names inside the run's, where a recipe is given nothing to start from:
+the map's stream, then the picture's."""
+
+
+def _by_class(others: float, **named: float) -> tuple[float, ...]:
+    """Return a number for each class of the taxonomy, in its order, and one for void."""
+    return (*(named.get(name, others) for name in CAMVID11.classes), others)
+
+
+MAP_IMPORTANCE = _by_class(1.0, sign=2.0, pedestrian=2.0, bicyclist=2.0, pole=1.5, tree=0.7, sky=0.7)
+IMPORTANCE = _by_class(1.0, sign=3.0, pedestrian=3.0, bicyclist=3.0, pole=2.0, car=1.5, tree=0.6)
+RELAXATION = _by_class(0.0, sky=0.7, tree=0.15)
 
 
 @dataclass(frozen=True)
@@ -72,6 +87,10 @@ class Options:
             raise InputError(f"The precision can be {', '.join(PRECISIONS)}, not '{self.precision}'.")
         if not 0 <= self.ema < 1:
             raise InputError(f"'ema' is {self.ema}; it must be from 0 to below 1.")
+        if any(number < 1 for number in (*getattr(self, "blocks", ()), getattr(self, "layers", 1))):
+            raise InputError("'blocks' and 'layers' must be at least 1.")
+        if not all(0 <= beta < 1 for beta in getattr(self, "betas", ())):
+            raise InputError("'betas' must be from 0 to below 1.")
         if any(width < 16 or width % 16 for width in getattr(self, "widths", ())):
             raise InputError("'widths' must be multiples of 16, for channels are normalised in groups.")
 
@@ -93,22 +112,32 @@ class MapOptions(Options):
     cell: ClassVar[int] = 128
     batch: int = 16
     learning_rate: float = 6e-4
+    betas: tuple[float, float] = (0.9, 0.95)
     widths: tuple[int, int, int] = (48, 80, 96)
+    layers: int = 4
+    """Of the de-masking, each a residual block and attention."""
+    importance: tuple[float, ...] = MAP_IMPORTANCE
+    """How much a cell of each class counts, and one of void."""
 
 
 @dataclass(frozen=True)
 class PictureOptions(Options):
     """Of all that draws pictures. Losses are weighted against 1 for L1.
 
-    `widths` are channels at half, a quarter, an eighth and a sixteenth of the picture's size.
+    `widths` are channels at half, a quarter, an eighth and a sixteenth of the picture's size; `blocks` are residual
+    blocks at each of the last three, of the encoder and of the decoder.
     """
 
+    betas: tuple[float, float] = (0.5, 0.9)
     widths: tuple[int, int, int, int] = (48, 96, 160, 256)
+    blocks: tuple[int, int] = (2, 2)
+    importance: tuple[float, ...] = IMPORTANCE
+    """How much a pixel of each class counts in L1, and one of void."""
     discriminator_learning_rate: float = 3e-4
     adversarial: float = 0.5
     """The share of the gradient at the picture that the discriminator gets, against fidelity's 1."""
     adversarial_from: float = 0.3
-    """The share of the run after which the discriminator joins."""
+    """The share of the run after which the discriminator joins; 1 for never."""
     features: float = 0.15
     meaning: float = 0.1
     colour: float = 1.0
@@ -124,6 +153,12 @@ class ImageOptions(PictureOptions):
     predicted: bool = False
     maps: str = ""
     """The run or model of the map stream, for `predicted` maps that travel as tokens."""
+    through_tokens: float = 0.2
+    """The share of batches whose `predicted` maps do."""
+    layers: int = 4
+    """Of the de-masking, each a residual block and attention."""
+    relaxation: tuple[float, ...] = RELAXATION
+    """By class: how far the picture is pulled towards the original before anybody criticises it."""
     crowding: float = 0.5
 
 
@@ -144,6 +179,8 @@ class SpicOptions(PictureOptions):
 
     squares: float = 2.0
     matching: float = 0.1
+    noise: float = 0.0
+    """The weight of the error in the noise, squared: of the picture's error in units of the noise level."""
     no_map: float = 0.2
     no_coarse: float = 0.05
     """How often the map is left out, for guidance, and how often the coarse picture is, as in a stream that was cut."""

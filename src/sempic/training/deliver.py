@@ -106,7 +106,7 @@ def _for_tables(options: Options) -> tuple[list[Source], models.Tables]:
 
 def _map_stream(run: Path, options: ImageOptions) -> tuple[MapStream, dict[str, Any]]:
     """Return the map stream that belongs to an image stream, and what the card says of it."""
-    for candidate in (run / STAGES["sqgan"][0], Path(options.maps)):
+    for candidate in (*(run / stage for stage in STAGES.get(options.recipe, ())[:1]), Path(options.maps)):
         if (candidate / CHECKPOINT).is_file():
             network, step = models.trained(candidate)
             return network, _training(candidate, config.of_run(candidate), step)

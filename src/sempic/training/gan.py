@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import Tensor
 
-from sempic.training import losses
+from sempic.training import losses, models
 from sempic.training.config import PictureOptions
 from sempic.training.loop import Recipe, average_gradients, clip_gradients
 from sempic.training.sampler import CLASSES
@@ -17,8 +17,8 @@ from sempic.training.segmenters import Segmenter
 class PictureRecipe(Recipe):
     """Pictures under reconstruction, features, meaning and a discriminator, which joins at `adversarial_from`."""
 
-    def __init__(self, networks: nn.Module, segmenter: Segmenter, options: PictureOptions) -> None:
-        self.networks, self.weights = networks, options
+    def __init__(self, segmenter: Segmenter, options: PictureOptions) -> None:
+        self.networks, self.weights = models.network(options), options
         self.critic = losses.Critic(segmenter)
         self.adversaries = losses.Discriminator(CLASSES)
         # The balance of the adversarial gradient lives with the discriminator, so that checkpoints keep it.
@@ -26,10 +26,9 @@ class PictureRecipe(Recipe):
         self.adversaries.register_buffer("calls", torch.tensor(0))
         rates = options.learning_rate, options.discriminator_learning_rate
         self.optimisers = [
-            torch.optim.AdamW(side.parameters(), lr=rate, betas=(0.5, 0.9), weight_decay=options.weight_decay)
+            torch.optim.AdamW(side.parameters(), lr=rate, betas=options.betas, weight_decay=options.weight_decay)
             for side, rate in zip((self.networks, self.adversaries), rates, strict=True)
         ]
-        self.l1_weights = losses.class_weights(losses.L1_WEIGHTS, 1.0)
 
     def update(
         self,
@@ -58,7 +57,7 @@ class PictureRecipe(Recipe):
             features, reading = self.critic(leaf)
             distance = losses.feature_distance(features[:3], real_features[:3])
             meaning = losses.semantic_loss(reading, labels)
-            l1 = (losses.per_pixel(self.l1_weights, labels) * (leaf - images).abs()).mean()
+            l1 = (losses.per_pixel(weights.importance, labels) * (leaf - images).abs()).mean()
             fidelity = l1 + weights.squares * F.mse_loss(leaf, images)
             fidelity = fidelity + weights.features * distance + weights.meaning * meaning
             scalars = {"l1": l1, "features": distance, "meaning": meaning}

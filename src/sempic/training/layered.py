@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sempic.codecs.layered import LIMIT
-from sempic.training.blocks import WIDTHS, Decoder, Encoder, Widths, entrance, normalised
+from sempic.training.blocks import BLOCKS, WIDTHS, Blocks, Decoder, Encoder, Widths, entrance, normalised
 
 CHANNELS = 8
 RATES = 4
@@ -43,10 +43,10 @@ class Sent(NamedTuple):
 class Layered(nn.Module):
     """Encoder and generator with the gains between them."""
 
-    def __init__(self, classes: int, widths: Widths = WIDTHS) -> None:
+    def __init__(self, classes: int, widths: Widths = WIDTHS, blocks: Blocks = BLOCKS) -> None:
         super().__init__()
         width = widths[-1]
-        self.encoder, self.decoder = Encoder(classes, widths), Decoder(classes, widths)
+        self.encoder, self.decoder = Encoder(classes, widths, blocks[0]), Decoder(classes, widths, blocks[1])
         self.project = nn.Conv2d(width, CHANNELS, 1)
         first = torch.tensor(FIRST_GAINS).log()[:, None].repeat(1, CHANNELS)
         self.log_gains, self.log_returns = nn.Parameter(first), nn.Parameter(-first)

@@ -165,7 +165,7 @@ def load_run(run: Path) -> dict[str, Any]:
     path = run / CHECKPOINT
     if not path.is_file():
         raise InputError(f"{run} holds no checkpoint ({path.name}) of a training run.")
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     return state
 
 

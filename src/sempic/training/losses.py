@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -9,24 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from sempic.taxonomy import CAMVID11, VOID
+from sempic.taxonomy import VOID
 from sempic.training.backbone import TAPPED_CHANNELS
 from sempic.training.segmenters import Segmenter
 
-# How much a pixel of a class counts in the L1 term; unnamed classes and void count 1.
-L1_WEIGHTS = {"sign": 3.0, "pedestrian": 3.0, "bicyclist": 3.0, "pole": 2.0, "car": 1.5, "tree": 0.6}
-# How far the fake is pulled towards the original before anybody criticises it (the semantic-aware discriminator).
-RELAXATION = {"sky": 0.7, "tree": 0.15}
 
-
-def class_weights(table: dict[str, float], default: float) -> Tensor:
-    """Return one number a class of CamVid, then one for void."""
-    return torch.tensor([table.get(name, default) for name in CAMVID11.classes] + [default])
-
-
-def per_pixel(weights: Tensor, labels: Tensor) -> Tensor:
+def per_pixel(weights: Sequence[float], labels: Tensor) -> Tensor:
     """Look up class weights (classes + 1) for N×H×W ids → N×1×H×W; void takes the last."""
-    return weights.to(labels.device)[labels.clamp(max=len(weights) - 1)][:, None]
+    return torch.tensor(weights, device=labels.device)[labels.clamp(max=len(weights) - 1)][:, None]
 
 
 class Critic(nn.Module):

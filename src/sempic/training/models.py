@@ -32,6 +32,8 @@ from sempic.training.sqgan import CODE_WIDTH, ImageStream, MapStream
 CLASSES = len(CAMVID11)
 Tables = dict[str, NDArray[Any]]
 Differences = dict[str, float]
+EXAMPLE = 16, 24
+"""The grid on which networks are tried when they are exported; they run on any."""
 RATE_STEPS = codec.STEPS_BETWEEN * (RATES - 1) + 1
 """The rates at which the layered codec writes, between and at those that have gains of their own."""
 
@@ -41,10 +43,12 @@ def network(options: config.Options) -> nn.Module:
     if isinstance(options, config.SegmentOptions):
         return (Judge if options.kind == "judge" else Segmenter)(CLASSES, pretrained=False)
     if isinstance(options, config.MapOptions):
-        return MapStream(CLASSES, options.widths)
-    assert isinstance(options, config.PictureOptions)
-    made = {"sqgan-image": ImageStream, "layered": Layered, "spic": Denoiser}[options.kind]
-    return made(CLASSES, options.widths)
+        return MapStream(CLASSES, options.widths, options.layers)
+    if isinstance(options, config.ImageOptions):
+        return ImageStream(CLASSES, options.widths, options.blocks, options.layers)
+    assert isinstance(options, config.LayeredOptions | config.SpicOptions)
+    made = Layered if isinstance(options, config.LayeredOptions) else Denoiser
+    return made(CLASSES, options.widths, options.blocks)
 
 
 def trained(run: Path) -> tuple[Any, int]:
@@ -123,7 +127,7 @@ def write_spic(folder: Path, network: Denoiser, sources: list[Source], map_table
     """Write SPIC's denoiser, the noise levels that it knows, and the colours of classes where nothing else is known."""
     sigma = np.array([SIGMA_MIN, SIGMA_MAX], np.float32)
     np.savez_compressed(folder / runtime.TABLES, **map_tables, sigma=sigma, colours=_mean_colours(sources))
-    rows, columns = 24, 32
+    rows, columns = EXAMPLE
     h, w = Dim("h", min=1, max=512), Dim("w", min=1, max=512)
     fine, quarter = {2: 16 * h, 3: 16 * w}, {2: 4 * h, 3: 4 * w}
     return export.write_network(
@@ -172,7 +176,7 @@ def restore_stream(network: nn.Module, model: runtime.Model, stream: str) -> Non
 
 
 def _write_streams(folder: Path, image: ImageStream, segmap: MapStream) -> Differences:
-    rows, columns = 24, 32
+    rows, columns = EXAMPLE
     h, w = Dim("h", min=1, max=512), Dim("w", min=1, max=512)
     wide_h, wide_w = 8 * Dim("rows", min=1, max=64), 8 * Dim("columns", min=1, max=64)
     quarter = torch.rand(1, CLASSES, 4 * rows, 4 * columns)
@@ -210,7 +214,7 @@ def _write_streams(folder: Path, image: ImageStream, segmap: MapStream) -> Diffe
 
 
 def _write_layered(folder: Path, network: Layered) -> Differences:
-    rows, columns = 24, 32
+    rows, columns = EXAMPLE
     h, w = Dim("h", min=1, max=512), Dim("w", min=1, max=512)
     quarter, fine = {2: 4 * h, 3: 4 * w}, {2: 16 * h, 3: 16 * w}
     found = export.write_network(

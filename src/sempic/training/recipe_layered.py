@@ -13,7 +13,7 @@ from sempic.training import losses, showing
 from sempic.training.blocks import draw_layout, shrink
 from sempic.training.config import LayeredOptions
 from sempic.training.gan import PictureRecipe, draw_noise
-from sempic.training.layered import CHANNELS, RATES, Layered, interpolation, read_off
+from sempic.training.layered import CHANNELS, RATES, interpolation, read_off
 from sempic.training.loop import Panels
 from sempic.training.sampler import CLASSES, Sampler, Source
 from sempic.training.segmenters import Segmenter
@@ -39,7 +39,7 @@ class LayeredRecipe(PictureRecipe):
     """
 
     def __init__(self, sampler: Sampler, segmenter: Segmenter, options: LayeredOptions) -> None:
-        super().__init__(Layered(CLASSES, options.widths), segmenter, options)
+        super().__init__(segmenter, options)
         self.sampler, self.options = sampler, options
         gains = [self.networks.log_gains, self.networks.log_returns]
         (group,) = self.optimisers[0].param_groups

@@ -17,7 +17,7 @@ from sempic.training.gan import PictureRecipe
 from sempic.training.loop import Panels
 from sempic.training.sampler import CLASSES, Sampler, Source
 from sempic.training.segmenters import Segmenter
-from sempic.training.spic import SIGMA_MAX, SIGMA_MIN, Denoiser, enlarged
+from sempic.training.spic import SIGMA_MAX, SIGMA_MIN, enlarged
 
 SHOWN = (4, 34)
 """The scale and QP of the coarse pictures that are shown at each checkpoint."""
@@ -35,7 +35,7 @@ class SpicRecipe(PictureRecipe):
     """
 
     def __init__(self, sampler: Sampler, segmenter: Segmenter, options: SpicOptions) -> None:
-        super().__init__(Denoiser(CLASSES, options.widths), segmenter, options)
+        super().__init__(segmenter, options)
         self.sampler, self.options = sampler, options
 
     def batch(self, rng: np.random.Generator) -> list[Tensor]:
@@ -56,13 +56,17 @@ class SpicRecipe(PictureRecipe):
     def step(self, batch: list[Tensor], progress: float, accelerator: Accelerator) -> dict[str, Tensor]:
         images, segmap, told, labels, coarse, sigma = batch
         images = images.contiguous(memory_format=torch.channels_last)
+        level = sigma.reshape(-1, 1, 1, 1)
         # Chains start from the coarse picture: noise of 0.5 still tells, seen from afar, what the original has besides.
-        clean = torch.where(sigma.reshape(-1, 1, 1, 1) < SIGMA_MAX, images, enlarged(coarse))
-        noisy = clean + sigma.reshape(-1, 1, 1, 1) * torch.randn_like(images)
+        clean = torch.where(level < SIGMA_MAX, images, enlarged(coarse))
+        noisy = clean + level * torch.randn_like(images)
         with accelerator.autocast():
             decoded = self.networks(noisy, coarse, told, sigma)
         decoded = decoded.float()
-        return self.update(decoded, decoded, images, labels, segmap, decoded.new_zeros(()), progress, accelerator)
+        noise = ((decoded - images) / level).square().mean()
+        loss = self.options.noise * noise
+        scalars = self.update(decoded, decoded, images, labels, segmap, loss, progress, accelerator)
+        return scalars | {"noise": noise.detach()}
 
     def show(self, networks: nn.Module, source: Source) -> Panels:
         image, segmap, _ = showing.inputs(source)

@@ -11,20 +11,19 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from sempic.training import losses, showing
+from sempic.training import losses, models, showing
 from sempic.training.blocks import draw_layout, one_hot, shrink
 from sempic.training.config import ImageOptions, MapOptions
 from sempic.training.gan import PictureRecipe, draw_noise
 from sempic.training.loop import Panels, Recipe, clip_gradients
 from sempic.training.sampler import CLASSES, Sampler, Source
 from sempic.training.segmenters import Segmenter
-from sempic.training.sqgan import ImageStream, MapStream, perplexity
+from sempic.training.sqgan import MapStream, perplexity
 
 SPREAD = 0.5
 """The standard deviation that the loss on crowding asks of codes (even use of the lattice: 0.56)."""
 FRACTIONS = {"all tokens": 1.0, "30 % of the tokens": 0.3}
 """What is shown of a stream at each checkpoint."""
-MAP_WEIGHTS = {"sign": 2.0, "pedestrian": 2.0, "bicyclist": 2.0, "pole": 1.5, "tree": 0.7, "sky": 0.7}
 
 
 def random_fractions(count: int, rng: np.random.Generator) -> Tensor:
@@ -38,16 +37,16 @@ class MapRecipe(Recipe):
 
     def __init__(self, sampler: Sampler, options: MapOptions) -> None:
         self.sampler, self.batch_size = sampler, options.batch
-        self.networks, self.adversaries = MapStream(CLASSES, options.widths), nn.Module()
+        self.networks, self.adversaries = models.network(options), nn.Module()
         self.optimisers = [
             torch.optim.AdamW(
                 self.networks.parameters(),
                 lr=options.learning_rate,
-                betas=(0.9, 0.95),
+                betas=options.betas,
                 weight_decay=options.weight_decay,
             )
         ]
-        self.weights = losses.class_weights(MAP_WEIGHTS, 1.0)
+        self.weights = torch.tensor(options.importance)
 
     def batch(self, rng: np.random.Generator) -> list[Tensor]:
         _, send, *_ = self.sampler.draw(self.batch_size, bool(rng.random() < 0.7), rng)
@@ -87,10 +86,9 @@ class ImageRecipe(PictureRecipe):
         options: ImageOptions,
         map_stream: MapStream | None = None,
     ) -> None:
-        super().__init__(ImageStream(CLASSES, options.widths), segmenter, options)
+        super().__init__(segmenter, options)
         self.sampler, self.options = sampler, options
         self.map_stream = map_stream.eval().requires_grad_(False) if map_stream is not None else None
-        self.relaxation = losses.class_weights(losses.RELAXATION, 0.0)
 
     def batch(self, rng: np.random.Generator) -> list[Tensor]:
         count = self.options.batch
@@ -102,13 +100,13 @@ class ImageRecipe(PictureRecipe):
         images = images.contiguous(memory_format=torch.channels_last)
         segmap = shrink(send, CLASSES)
         with accelerator.autocast():
-            if self.map_stream is not None and chance < 0.2:
+            if self.map_stream is not None and chance < self.options.through_tokens:
                 segmap = self._through_tokens(segmap, fraction)
             layout = draw_layout(segmap, palette, draw_noise(segmap))
             decoded, quantised, _ = self.networks(images, segmap, layout, fraction)
             decoded = decoded.float()
             crowding = losses.crowding(quantised.codes, SPREAD)
-        relaxed = decoded + losses.per_pixel(self.relaxation, labels) * (images - decoded)
+        relaxed = decoded + losses.per_pixel(self.options.relaxation, labels) * (images - decoded)
         loss = self.options.crowding * crowding
         scalars = self.update(decoded, relaxed, images, labels, segmap, loss, progress, accelerator)
         return scalars | {"crowding": crowding.detach(), "codes": perplexity(quantised.indices)}

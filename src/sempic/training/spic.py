@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sempic.training.blocks import WIDTHS, Decoder, Encoder, Widths, entrance, normalised
+from sempic.training.blocks import BLOCKS, WIDTHS, Blocks, Decoder, Encoder, Widths, entrance, normalised
 from sempic.training.layered import CHANNELS
 
 SPREAD = 0.08
@@ -28,10 +28,10 @@ SIGMA_MIN, SIGMA_MAX = 0.02, 0.5
 class Denoiser(nn.Module):
     """D(x; σ): the clean picture in a noisy one, given a coarse picture and a map."""
 
-    def __init__(self, classes: int, widths: Widths = WIDTHS) -> None:
+    def __init__(self, classes: int, widths: Widths = WIDTHS, blocks: Blocks = BLOCKS) -> None:
         super().__init__()
         _, quarter, eighth, sixteenth = widths
-        self.encoder, self.decoder = Encoder(classes, widths), Decoder(classes, widths)
+        self.encoder, self.decoder = Encoder(classes, widths, blocks[0]), Decoder(classes, widths, blocks[1])
         self.project, self.enter = nn.Conv2d(sixteenth, CHANNELS, 1), entrance(CHANNELS + 1, sixteenth)
         self.known = nn.Conv2d(4, quarter, 3, padding=1)  # the coarse picture and the noise level
         self.at4, self.at8, self.at16 = (nn.Conv2d(width, width, 1) for width in (quarter, eighth, sixteenth))

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sempic.training.blocks import WIDTHS, Decoder, Encoder, MapEmbedding, ResBlock, Spade, Widths
+from sempic.training.blocks import BLOCKS, WIDTHS, Blocks, Decoder, Encoder, MapEmbedding, ResBlock, Spade, Widths
 
 LEVELS, CODE_WIDTH = 4, 5
 CODES = LEVELS**CODE_WIDTH
@@ -25,6 +25,8 @@ VALUES = tuple((level - LEVELS // 2) / (LEVELS / 2) for level in range(LEVELS))
 MapWidths = tuple[int, int, int]
 MAP_WIDTHS: MapWidths = (48, 80, 96)
 """Channels of the map's stream at a quarter, an eighth and a sixteenth of the picture's size."""
+LAYERS = 4
+"""Layers of the de-masking, each a residual block and attention."""
 WINDOW = 8
 MASKED = 0.02
 """The weight that attention gives a dropped token in the first layer of the de-masking."""
@@ -143,7 +145,7 @@ class WindowAttention(nn.Module):
 class Demasker(nn.Module):
     """Adaptive de-masking: fills the places of dropped tokens from the kept ones (ADM)."""
 
-    def __init__(self, channels: int, layers: int = 4) -> None:
+    def __init__(self, channels: int, layers: int = LAYERS) -> None:
         super().__init__()
         self.mask_token = nn.Parameter(torch.zeros(1, CODE_WIDTH, 1, 1))
         self.enter = nn.Sequential(nn.Conv2d(CODE_WIDTH, channels, 1), nn.Conv2d(channels, channels, 3, padding=1))
@@ -157,8 +159,8 @@ class Demasker(nn.Module):
         weight = kept + MASKED * (1 - kept)
         for block, attention in zip(self.blocks, self.attentions, strict=True):
             x = attention(block(x), weight)
-            # Half as many layers as in the paper reach the same end: the fourth root instead of the square root.
-            weight = weight**0.25
+            # The paper takes the square root after each of eight layers; any number of them reaches the same end.
+            weight = weight ** (0.5 ** (8 / len(self.blocks)))
         y: Tensor = self.leave(x)
         return y
 
@@ -207,10 +209,11 @@ def keep_most_relevant(relevance: Tensor, fraction: Tensor) -> Tensor:
 class ImageStream(nn.Module):
     """G_x: the picture's own tokens."""
 
-    def __init__(self, classes: int, widths: Widths = WIDTHS) -> None:
+    def __init__(self, classes: int, widths: Widths = WIDTHS, blocks: Blocks = BLOCKS, layers: int = LAYERS) -> None:
         super().__init__()
-        self.encoder, self.samm, self.quantiser = Encoder(classes, widths), Samm(widths[-1], classes), Quantiser()
-        self.demasker, self.decoder = Demasker(widths[-1]), Decoder(classes, widths)
+        self.encoder, self.samm = Encoder(classes, widths, blocks[0]), Samm(widths[-1], classes)
+        self.quantiser = Quantiser()
+        self.demasker, self.decoder = Demasker(widths[-1], layers), Decoder(classes, widths, blocks[1])
 
     def encode(self, image: Tensor, segmap: Tensor) -> tuple[Tensor, Tensor]:
         """Return the vectors to quantise and their relevance."""
@@ -235,11 +238,11 @@ class ImageStream(nn.Module):
 class MapStream(nn.Module):
     """G_s: the map's own tokens."""
 
-    def __init__(self, classes: int, widths: MapWidths = MAP_WIDTHS) -> None:
+    def __init__(self, classes: int, widths: MapWidths = MAP_WIDTHS, layers: int = LAYERS) -> None:
         super().__init__()
         self.encoder, self.samm = MapEncoder(classes, widths), Samm(widths[-1], classes)
         self.quantiser = Quantiser()
-        self.demasker, self.decoder = Demasker(widths[-1]), MapDecoder(classes, widths)
+        self.demasker, self.decoder = Demasker(widths[-1], layers), MapDecoder(classes, widths)
 
     def encode(self, segmap: Tensor) -> tuple[Tensor, Tensor]:
         """Return the vectors to quantise and their relevance."""

@@ -91,7 +91,7 @@ def decode(data: bytes, layers: int | None = None, *, codec: Codec | None = None
         raise InputError(f"The number of layers is {layers}; it must be 0 or more.")
     decoded = codec.decode(replace(stream, sections=stream.sections[: codec.base_sections(stream) + layers]), wanted)
     # The codec misses the sections that nobody asked for; what the whole stream lacks is what counts.
-    return replace(decoded, warnings=(*stream.warnings, *codec.warnings(stream)))
+    return replace(decoded, warnings=(*stream.warnings, *codec.describe(stream).warnings))
 
 
 def inspect(data: bytes, codec: Codec | None = None) -> Info:
@@ -102,10 +102,11 @@ def inspect(data: bytes, codec: Codec | None = None) -> Info:
     spent = {"header": 0, "framing": 0, "lost": 0, "payload": 0}
     for span in container.layout(recovered.stream):
         spent[span.name] += span.length
+    contents = codec.describe(stream)
     parts = [
         Part("header", spent["header"], "magic, version, codec, size, model"),
         Part("framing", spent["framing"], "type, length and check of each section"),
-        *codec.describe(stream),
+        *contents.parts,
     ]
     if recovered.detail:
         parts.append(Part("protection", len(data) - len(recovered.stream), recovered.detail))
@@ -119,8 +120,8 @@ def inspect(data: bytes, codec: Codec | None = None) -> Info:
         bytes=len(data),
         bpp=8 * len(data) / (header.width * header.height),
         parts=tuple(parts),
-        warnings=(*stream.warnings, *codec.warnings(stream)),
-        detail=codec.detail(stream),
+        warnings=(*stream.warnings, *contents.warnings),
+        detail=contents.detail,
     )
 
 

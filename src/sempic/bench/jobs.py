@@ -155,7 +155,7 @@ def measure_picture(frame: datasets.Frame, encoded: Encoded, names: Sequence[str
     decoded = codec.decode(stream, codec.options(**encoded.options))
     seconds = time.perf_counter() - began
     began = time.perf_counter()
-    detail = codec.detail(stream)  # of a learned codec it reads all sections and runs no network
+    detail = codec.describe(stream).detail  # of a learned codec it reads all sections and runs no network
     read_s = time.perf_counter() - began if codec.model(stream.header) else 0.0
     numbers = {k: float(v) for k, v in detail.items() if isinstance(v, int | float)}
     collected = _collect(frame, decoded.image, names)

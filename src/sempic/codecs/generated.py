@@ -6,10 +6,11 @@ layout: what is known of each cell of 4×4 pixels. What else the network gets is
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,9 @@ from sempic.errors import ModelError
 from sempic.segment import check_segmap, segment
 from sempic.taxonomy import TAXONOMIES, Taxonomy
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 CELL = 16
 """A place of the networks' grid stands for 16×16 pixels, a cell of their map for 4×4."""
 TILE, OVERLAP = 64, 8
@@ -31,6 +35,7 @@ MAP_FACTORS = {"full": 1, "half": 2, "quarter": 4, "eighth": 8}
 """How much smaller than the picture a losslessly coded map is, by the name of the setting."""
 
 Array = NDArray[Any]
+_Tables = TypeVar("_Tables")
 
 
 @dataclass(frozen=True)
@@ -52,10 +57,17 @@ class SentMap:
 
 
 class Weights:
-    """A model's networks and coding tables."""
+    """A model's networks and coding tables; `of` returns the same ones for each stream of a model."""
 
     def __init__(self, model: runtime.Model) -> None:
         self.model = model
+        self._built: dict[str, Any] = {}
+
+    @classmethod
+    @cache
+    def of(cls, model: runtime.Model) -> Self:
+        """Return the weights of a model, whose tables are made once a process."""
+        return cls(model)
 
     @cached_property
     def taxonomy(self) -> Taxonomy:
@@ -64,12 +76,19 @@ class Weights:
 
     def map_tables(self, factor: int) -> segmap_coder.SegmapTables:
         """Return the coding tables for maps shrunk by a factor."""
-        return segmap_coder.SegmapTables.from_arrays(self.tables(f"segmap{factor}."))
+        return self.built(f"segmap{factor}.", segmap_coder.SegmapTables.from_arrays)
 
     @cached_property
     def palette_tables(self) -> palette.PaletteTables:
         """The coding tables of mean colours."""
         return palette.PaletteTables.from_arrays(self.tables("palette."))
+
+    def built(self, prefix: str, make: Callable[[dict[str, Array]], _Tables]) -> _Tables:
+        """Return what `make` makes of the model's arrays under a prefix; it is called once."""
+        if prefix not in self._built:
+            self._built[prefix] = make(self.tables(prefix))
+        tables: _Tables = self._built[prefix]
+        return tables
 
     def tables(self, prefix: str) -> dict[str, Array]:
         """Return the model's arrays under a prefix, which they lose; raise `ModelError` where there are none."""

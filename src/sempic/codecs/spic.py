@@ -26,7 +26,7 @@ from PIL import Image
 
 from sempic import container, runtime
 from sempic.codecs import base, diffusion, generated
-from sempic.codecs.base import Codec, Decoded, Part, Writer
+from sempic.codecs.base import Codec, Contents, Decoded, Part, Writer
 from sempic.codecs.classic.picture import scaled
 from sempic.codecs.generated import CELL, MAP_FACTORS, SentMap, Weights, grid_size, to_pixels
 from sempic.codecs.parts import (
@@ -147,7 +147,7 @@ class Spic(Codec):
 
     def analyse(self, image: NDArray[np.uint8], settings: Any) -> Writer:
         """Segment the picture and scale it down."""
-        weights = Weights(runtime.model(settings.model, self.name))
+        weights = Weights.of(runtime.model(settings.model, self.name))
         segmap = settings.segmap
         if segmap is None and settings.segmenter is None:
             segmap = self.segmenter(image, weights.taxonomy)
@@ -176,8 +176,9 @@ class Spic(Codec):
         shown = enlarge(parsed.map.small, parsed.map.factor, height, width)
         return Decoded(to_pixels(picture[0], height, width), shown, (*stream.warnings, *parsed.warnings))
 
-    def describe(self, stream: Stream) -> list[Part]:
-        """Name what each section holds."""
+    def describe(self, stream: Stream) -> Contents:
+        """Name what each section holds, how the map travelled, how many times the coarse picture is smaller (0: there
+        is none), and the seed."""
         parsed = _Parsed(self, stream)
         first, *others = stream.sections
         shape, factor = "×".join(map(str, parsed.map.small.shape[::-1])), parsed.map.factor
@@ -186,21 +187,13 @@ class Spic(Codec):
             parts.append(Part("coarse picture", len(others.pop(0).payload), f"at 1/{parsed.scale} size"))
         if unused := sum(len(section.payload) for section in others):
             parts.append(Part("unused", unused, "sections that cannot be decoded"))
-        return parts
+        how = next(name for name, known in MAP_FACTORS.items() if known == factor)
+        detail = {"map": how, "scale": parsed.scale, "seed": parsed.seed}
+        return Contents(tuple(parts), tuple(parsed.warnings), detail)
 
     def model(self, header: Header) -> str:
         """Return the name of the model that the stream needs."""
         return runtime.model_by_fingerprint("spic", header.fingerprint).card.name
-
-    def warnings(self, stream: Stream) -> tuple[str, ...]:
-        """Say whether the coarse picture is missing or damaged, and whether anything follows it."""
-        return tuple(_Parsed(self, stream).warnings)
-
-    def detail(self, stream: Stream) -> dict[str, Any]:
-        """Say how the map travelled, how many times the coarse picture is smaller (0: there is none), and the seed."""
-        parsed = _Parsed(self, stream)
-        how = next(name for name, factor in MAP_FACTORS.items() if factor == parsed.map.factor)
-        return {"map": how, "scale": parsed.scale, "seed": parsed.seed}
 
 
 class _SpicWriter(Writer):
@@ -229,7 +222,7 @@ class _Parsed:
 
     def __init__(self, codec: Spic, stream: Stream) -> None:
         header, (first, *others) = stream.header, stream.sections
-        self.weights = Weights(runtime.model_by_fingerprint("spic", header.fingerprint))
+        self.weights = Weights.of(runtime.model_by_fingerprint("spic", header.fingerprint))
         if first.type != SectionType.MAP:
             raise StreamError(f"The stream does not start with a map, but with a section of type {first.type}.")
         if len(first.payload) < 2:

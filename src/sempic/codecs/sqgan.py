@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from sempic import container, protection, runtime
 from sempic.codecs import generated
-from sempic.codecs.base import Codec, Decoded, Part, Writer
+from sempic.codecs.base import Codec, Contents, Decoded, Part, Writer
 from sempic.codecs.generated import CELL, MAP_FACTORS, SentMap, Weights, grid_size, match_colours, to_pixels
 from sempic.coding import grid, palette
 from sempic.coding import segmap as segmap_coder
@@ -93,7 +93,7 @@ class SqGan(Codec):
 
     def analyse(self, image: NDArray[np.uint8], settings: Any) -> Writer:
         """Segment the picture, run the encoder and rank its tokens."""
-        weights = _Weights(runtime.model(settings.model, self.name))
+        weights = _Weights.of(runtime.model(settings.model, self.name))
         keep = _keep_bias(settings.keep, weights.taxonomy)
         full = generated.segmented(image, weights.taxonomy, settings.segmap, settings.segmenter)
         rows, columns = grid_size(*image.shape[:2])
@@ -142,15 +142,19 @@ class SqGan(Codec):
         segmap = enlarge(parsed.map.small, parsed.map.factor, height, width)
         return Decoded(pixels, segmap, (*stream.warnings, *parsed.warnings))
 
-    def describe(self, stream: Stream) -> list[Part]:
-        """Name what each section holds."""
+    def describe(self, stream: Stream) -> Contents:
+        """Name what each section holds, how the map travelled, how many tokens were sent, and in how many bytes.
+
+        Among the details, `flat_bytes` is what mask and tokens would take at one bit a position and log2 of the
+        codebook's size a token.
+        """
         parsed = _Parsed(stream)
         first, *bands = stream.sections
-        how = "tokens" if first.type == SectionType.MAP_TOKENS else "lossless"
+        lossless = first.type == SectionType.MAP
         shape = "×".join(map(str, parsed.map.small.shape[::-1]))
         for_colours = 1 + first.payload[1]
         coloured = (parsed.palette[:, 0] != palette.ABSENT).sum()
-        cells = f"{how}, {shape} cells of {parsed.map.factor}×{parsed.map.factor}"
+        cells = f"{'lossless' if lossless else 'tokens'}, {shape} cells of {parsed.map.factor}×{parsed.map.factor}"
         parts = [
             Part("map", len(first.payload) - for_colours, cells),
             Part("palette", for_colours, f"mean colours of {coloured} classes"),
@@ -159,33 +163,21 @@ class SqGan(Codec):
             parts.append(Part(f"tokens, band {number}", len(band.payload), f"{count} of {parsed.sent.size} positions"))
         if unused := sum(len(band.payload) for band in bands[len(parsed.band_counts) :]):
             parts.append(Part("unused", unused, "sections that cannot be decoded"))
-        return parts
+        sent, positions = int(parsed.sent.sum()), parsed.sent.size
+        bits = int(np.log2(len(parsed.weights.codebook("image"))))
+        detail = {
+            "map": next(k for k, v in MAP_FACTORS.items() if v == parsed.map.factor) if lossless else "tokens",
+            "tokens": sent,
+            "positions": positions,
+            "kept": round(sent / positions, 4),
+            "token_bytes": sum(len(band.payload) for band in bands),
+            "flat_bytes": -(-(bits * sent + positions) // 8),
+        }
+        return Contents(tuple(parts), tuple(parsed.warnings), detail)
 
     def model(self, header: Header) -> str:
         """Return the name of the model that the stream needs."""
         return runtime.model_by_fingerprint("sqgan", header.fingerprint).card.name
-
-    def warnings(self, stream: Stream) -> tuple[str, ...]:
-        """Name bands that are missing, damaged or beyond those announced."""
-        return tuple(_Parsed(stream).warnings)
-
-    def detail(self, stream: Stream) -> dict[str, Any]:
-        """Say how the map travelled, how many tokens were sent, and in how many bytes.
-
-        `flat_bytes` is what mask and tokens would take at one bit a position and log2 of the codebook's size a token.
-        """
-        parsed = _Parsed(stream)
-        sent, positions = int(parsed.sent.sum()), parsed.sent.size
-        is_lossless = stream.sections[0].type == SectionType.MAP
-        bits = int(np.log2(len(parsed.weights.codebook("image"))))
-        return {
-            "map": next(k for k, v in MAP_FACTORS.items() if v == parsed.map.factor) if is_lossless else "tokens",
-            "tokens": sent,
-            "positions": positions,
-            "kept": round(sent / positions, 4),
-            "token_bytes": sum(len(section.payload) for section in stream.sections[1:]),
-            "flat_bytes": -(-(bits * sent + positions) // 8),
-        }
 
 
 def sent_mask(data: bytes) -> NDArray[np.bool_]:
@@ -225,7 +217,7 @@ class _Parsed:
 
     def __init__(self, stream: Stream) -> None:
         header, (first, *bands) = stream.header, stream.sections
-        self.weights = _Weights(runtime.model_by_fingerprint("sqgan", header.fingerprint))
+        self.weights = _Weights.of(runtime.model_by_fingerprint("sqgan", header.fingerprint))
         rows, columns = grid_size(header.height, header.width)
         if len(first.payload) < 2 or len(first.payload) < 2 + first.payload[1]:
             raise StreamError("The stream's map is too short.")
@@ -271,7 +263,7 @@ class _Weights(Weights):
 
     def grid_tables(self, stream: str) -> grid.GridTables:
         """Return the coding tables of the "image" or "map" stream."""
-        return grid.GridTables.from_arrays(self.tables(f"{stream}.grid."))
+        return self.built(f"{stream}.grid.", grid.GridTables.from_arrays)
 
 
 def _encode_map_tokens(

@@ -28,7 +28,7 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2] / 
 BATCH = 10_000
 """Executions a process; to start one and load all models costs as much CPU as 500 of them."""
 HANG = 900
-"""Seconds without an execution's end after which a process is taken for hung; many, for it may have little of a core."""
+"""Seconds without an execution's end after which a process is taken for hung; it may have little of a core."""
 DRAWN = 500
 """Every so many executions the real networks draw, too."""
 

@@ -182,7 +182,7 @@ class SqGan(Codec):
 
 def sent_mask(data: bytes) -> NDArray[np.bool_]:
     """Return which tokens of a stream were sent, one bool for each 16×16 cell of the picture."""
-    return _Parsed(container.read(protection.recover(data).stream)).sent
+    return _Parsed(protection.read(data)).sent
 
 
 class _SqGanWriter(Writer):

@@ -129,7 +129,7 @@ def encode(upload: Upload, wish: Wish, view: View) -> Iterator[Step | Shown]:
 def show(stream: bytes, view: View, upload: Upload | None = None) -> Iterator[Step | Shown]:
     """Decode a stream and show it, beside its original and what other codecs make of that where there is one."""
     yield Step("Decoding")
-    info, read = sempic.inspect(stream), container.read(protection.recover(stream).stream)
+    info, read = sempic.inspect(stream), protection.read(stream)
     base = codecs.codec(info.codec).base_sections(read)
     used = stream
     if view.layers is not None:

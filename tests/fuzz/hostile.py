@@ -23,7 +23,6 @@ import stand_in
 import sempic
 from sempic import container, protection
 from sempic.codecs import generated, sqgan
-from sempic.codecs.spic import Spic
 from sempic.coding import grid
 from sempic.coding.resample import shrink
 from sempic.container import Header, Section
@@ -32,8 +31,8 @@ from sempic.scene import draw
 GOLDEN = Path(__file__).parents[1] / "golden"
 SECONDS = 2.0
 """The most CPU time for a stream that is refused, up to a million pixels; a larger one may take as much more."""
-BYTES, BYTES_A_PIXEL, SAMPLED_BYTES_A_PIXEL = 64 << 20, 40, 110
-"""The most memory beyond what the process holds already, models among it; more a pixel where SPIC's sampler draws."""
+BYTES, BYTES_A_PIXEL = 64 << 20, 40
+"""The most memory beyond what the process holds already, models among it."""
 
 SIDES = (16, 17, 31, 64, 100, 255, 640)
 VALUES = (0, 1, 2, 3, 4, 8, 15, 16, 31, 63, 64, 127, 128, 129, 192, 254, 255)
@@ -208,9 +207,8 @@ def check(data: bytes, inspected: bool = True) -> bool:
         assert seconds <= SECONDS * max(1, pixels / 1e6), f"{seconds:.1f} s for a stream that is refused"
     if inspected:
         _inspect(data, decoded)
-    a_pixel = SAMPLED_BYTES_A_PIXEL if header and header.codec == Spic.id else BYTES_A_PIXEL
     grown = _peak() - before
-    assert grown <= BYTES + pixels * a_pixel, f"{grown >> 20} MB for {pixels} pixels"
+    assert grown <= BYTES + pixels * BYTES_A_PIXEL, f"{grown >> 20} MB for {pixels} pixels"
     return decoded is not None
 
 

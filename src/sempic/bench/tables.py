@@ -206,9 +206,8 @@ def losses(results: Sequence[Result]) -> Table | None:
                 share = f" ({value / whole:.0%})" if erase and whole and math.isfinite(value / whole) else ""
                 cells.append(Cell(number(value) + share))
             rows.append((Cell(result.label), Cell(asked), Cell(number(points[0].bpp)), *cells))
-            shares = [(point.erase, share) for point in points if (share := point.detail.get("undecodable", 0))]
-            if shares:
-                told = ", ".join(f"{share:.0%} at {erase:.0%}" for erase, share in shares)
+            lost = [(point.erase, point.detail.get("undecodable", 0.0)) for point in points]
+            if told := ", ".join(f"{part:.0%} at {erase:.0%}" for erase, part in lost if part):
                 undecodable.append(f"{result.label} at {asked}: nothing could be decoded of {told} lost.")
     explained = (
         f"{heading(metric)} where each packet is lost with a probability; in brackets, the share of what it is without "

@@ -111,11 +111,14 @@ class Layered(Codec):
         quarter = sent_map.quarter(*grid_size(*image.shape[:2]))
         padded = generated.padded(image)
         levels = palette.measure(padded, quarter, len(weights.taxonomy))
-        (latents,) = weights.model.network("encoder").run(
-            image=generated.as_input(padded), segmap=weights.one_hot(quarter)
+        (latents,) = generated.run(
+            weights.model.network("encoder"),
+            *grid_size(*image.shape[:2]),
+            image=generated.as_planes(padded),
+            segmap=weights.one_hot(quarter),
         )
         scene = _Scene(weights, sent_map, levels, *image.shape[:2])
-        return _LayeredWriter(self.id, image, scene, latents[0], settings)
+        return _LayeredWriter(self.id, image, scene, latents, settings)
 
     def decode(self, stream: Stream, options: Any) -> Decoded:
         """Let the network draw the base, and put the whole layers over it."""

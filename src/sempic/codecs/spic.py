@@ -168,13 +168,16 @@ class Spic(Codec):
         parsed = _Parsed(self, stream)
         height, width = stream.header.height, stream.header.width
         coarse = _painted(parsed.weights, parsed.quarter) if parsed.coarse is None else parsed.coarse
-        picture = generated.enlarged(coarse[0], 4 * coarse.shape[2], 4 * coarse.shape[3])[None]
         if options.steps:
             denoiser, segmap = self.denoiser(parsed.weights), parsed.weights.one_hot(parsed.quarter)
             seed = parsed.seed if options.seed is None else int(options.seed)
-            picture = diffusion.keep_colours(_drawn(denoiser, picture, coarse, segmap, seed, options), picture)
-        shown = enlarge(parsed.map.small, parsed.map.factor, height, width)
-        return Decoded(to_pixels(picture[0], height, width), shown, (*stream.warnings, *parsed.warnings))
+            picture = diffusion.keep_colours(_drawn(denoiser, coarse, segmap, seed, options), _guide(coarse))
+        else:
+            picture = _guide(coarse)
+        pixels = to_pixels(picture[0], height, width)
+        del picture  # for a large one's memory
+        segmap = enlarge(parsed.map.small, parsed.map.factor, height, width)
+        return Decoded(pixels, segmap, (*stream.warnings, *parsed.warnings))
 
     def describe(self, stream: Stream) -> Contents:
         """Name what each section holds, how the map travelled, how many times the coarse picture is smaller (0: there
@@ -256,7 +259,7 @@ class _Parsed:
         scale, (rows, columns) = section.payload[0], grid_size(header.height, header.width)
         coarse = Image.fromarray(coder.decode(section.payload[1:], *_coarse_size(header, scale)))
         cells = np.asarray(coarse.resize((4 * columns, 4 * rows), Image.Resampling.BICUBIC))
-        self.coarse, self.scale = generated.as_input(cells), scale
+        self.coarse, self.scale = generated.as_input(generated.as_planes(cells)), scale
 
 
 def _coarse_size(header: Header, scale: int) -> tuple[int, int]:
@@ -272,16 +275,24 @@ def _painted(weights: Weights, quarter: Array) -> NDArray[np.float32]:
     return known[np.minimum(quarter, len(colours))].transpose(2, 0, 1)[None]
 
 
-def _drawn(denoiser: Denoiser, guide: Array, coarse: Array, segmap: Array, seed: int, options: Options) -> Array:
-    """Return what diffusion makes of the enlarged coarse picture, the guide."""
+def _guide(coarse: Array) -> NDArray[np.float32]:
+    """Return the coarse picture, enlarged to the size of the grid."""
+    return generated.enlarged(coarse[0], 4 * coarse.shape[2], 4 * coarse.shape[3])[None]
+
+
+def _drawn(denoiser: Denoiser, coarse: Array, segmap: Array, seed: int, options: Options) -> Array:
+    """Return what diffusion makes of the coarse picture; of a large one, it holds three at a time in float32."""
     steps, w = int(options.steps), options.guidance
     sigma = diffusion.schedule(steps, *denoiser.sigmas)
+    no_map = np.broadcast_to(np.zeros((), segmap.dtype), segmap.shape)
     D = diffusion.guided(
         lambda x, level: denoiser.denoise(x, coarse, segmap, level),
-        lambda x, level: denoiser.denoise(x, coarse, np.zeros_like(segmap), level),
+        lambda x, level: denoiser.denoise(x, coarse, no_map, level),
         w,
     )
-    x = guide + sigma[0] * diffusion.noise(seed, *guide.shape[2:])
+    x = diffusion.noise(seed, 4 * coarse.shape[2], 4 * coarse.shape[3])
+    x *= sigma[0]
+    x += _guide(coarse)
     passes = 1 if w == 1 else 2
     tell = options.progress or (lambda done, total: None)
     return diffusion.sample(D, x, sigma, lambda done: tell(passes * done, passes * steps))

@@ -109,13 +109,14 @@ class SqGan(Codec):
         padded = generated.padded(image)
         colours = palette.encode(palette.measure(padded, quarter, len(weights.taxonomy)), weights.palette_tables)
         first = Section(kind, bytes((factor, len(colours))) + colours + coded_map)
-        vectors, relevance = weights.model.network("encoder").run(
-            image=generated.as_input(padded), segmap=weights.one_hot(quarter)
+        one_hot = weights.one_hot(quarter)
+        vectors, relevance = generated.run(
+            weights.model.network("encoder"), rows, columns, image=generated.as_planes(padded), segmap=one_hot
         )
-        shares = weights.one_hot(quarter)[0].reshape(-1, rows, 4, columns, 4).mean((2, 4))
-        ranked = relevance[0, 0] + np.tensordot(keep, shares, 1)
+        shares = one_hot[0].reshape(-1, rows, 4, columns, 4).mean((2, 4))
+        ranked = relevance[0] + np.tensordot(keep, shares, 1)
         header = Header(self.id, image.shape[1], image.shape[0], weights.model.card.fingerprint)
-        tokens = _nearest(vectors[0], weights.codebook("image"))
+        tokens = _nearest(vectors, weights.codebook("image"))
         classes = shrink(quarter, 4)
         if kind == SectionType.MAP_TOKENS:  # a network drew that map, so nothing may be coded under it
             classes = np.full_like(classes, UNKNOWN_CLASS)
@@ -271,11 +272,10 @@ def _encode_map_tokens(
 ) -> tuple[bytes, SentMap]:
     """Code the map as its own masked tokens (G_s); return the bytes, and the map that the decoder will see."""
     missing = (0, 4 * rows - quarter.shape[0]), (0, 4 * columns - quarter.shape[1])
-    vectors, relevance = weights.model.network("map_encoder").run(
-        segmap=weights.one_hot(np.pad(quarter, missing, mode="edge"))
-    )
-    tokens = _nearest(vectors[0], weights.codebook("map"))
-    order = np.argsort(-relevance[0, 0], axis=None, kind="stable")
+    one_hot = weights.one_hot(np.pad(quarter, missing, mode="edge"))
+    vectors, relevance = generated.run(weights.model.network("map_encoder"), rows, columns, segmap=one_hot)
+    tokens = _nearest(vectors, weights.codebook("map"))
+    order = np.argsort(-relevance[0], axis=None, kind="stable")
     chosen = np.zeros(tokens.shape, np.bool_)
     chosen.reshape(-1)[order[: int(kept * tokens.size)]] = True
     unknown = np.full(tokens.shape, UNKNOWN_CLASS, np.uint8)
@@ -295,8 +295,9 @@ def _draw_map(weights: _Weights, tokens: Array, sent: Array, height: int, width:
     """Run D_s: the map's tokens to ids of height×width cells."""
     codes = weights.codebook("map")[tokens].transpose(2, 0, 1) * sent
     padded_codes, padded_sent, _ = _whole_windows(codes, sent, np.zeros((1, 1)))
-    (logits,) = weights.model.network("map_decoder").run(codes=padded_codes, kept=padded_sent)
-    ids = logits[0, :, :height, :width].argmax(0)
+    network = weights.model.network("map_decoder")
+    (logits,) = generated.run(network, *padded_sent.shape[2:], codes=padded_codes, kept=padded_sent)
+    ids = logits[:, :height, :width].argmax(0)
     return SentMap(np.where(ids == len(weights.taxonomy), VOID, ids).astype(np.uint8), 4)
 
 

@@ -16,7 +16,6 @@ def png(results: Sequence[Result], metric: str) -> bytes | None:
     A codec has one colour; its lines are dashed without protection.
     """
     from matplotlib.figure import Figure
-    from matplotlib.ticker import PercentFormatter
 
     if not any(point.erase and metric in point.metrics for result in results for point in result.points):
         return None
@@ -37,12 +36,13 @@ def png(results: Sequence[Result], metric: str) -> bytes | None:
                 linestyle="solid" if PROTECT in result.settings else "dashed",
                 label=f"{result.label}, {points[0].bpp:.3f} bpp",
             )
-    axes.xaxis.set_major_formatter(PercentFormatter(1))
-    axes.set_xlabel("lost packets")
+    shares = sorted({point.erase for result in results for point in result.points})
+    axes.set_xticks(shares, [f"{100 * share:g}" for share in shares])
+    axes.set_xlabel("lost packets, %")
     axes.set_ylabel(tables.heading(metric))
     axes.grid(color="#e3e3de", linewidth=0.8)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+    figure.legend(loc="outside right upper", frameon=False, fontsize=8, handlelength=3.5)
     out = BytesIO()
     figure.savefig(out, format="png", dpi=160, facecolor="white")
     return out.getvalue()

@@ -16,6 +16,7 @@ BEGIN, END = "<!-- tables -->", "<!-- end of tables -->"
 def write_report(folder: Path) -> list[Path]:
     """Write `report.html` and, for each metric, `curves-METRIC.png` into the folder of a bench run; return their paths.
 
+    There are no such curves where every codec has but one point.
     Where a codec was measured with several settings, `plane.png` shows how they trade perception for distortion; where
     packets were lost, `losses-METRIC.png` shows what that did. All else is of points without losses.
 
@@ -44,7 +45,9 @@ def write_report(folder: Path) -> list[Path]:
         tables=tables.all_tables(measured),
         gallery=asdict(gallery.gather(results, folder / "work")),
     )
-    written = {"report.html": text.encode()} | {f"curves-{name}.png": curves.png(results, name) for name in metrics}
+    written = {"report.html": text.encode()}
+    if any(len(result.points) > 1 for result in results):
+        written |= {f"curves-{name}.png": curves.png(results, name) for name in metrics}
     drawn = {"plane.png": plane.png(results)} | {f"losses-{name}.png": losses.png(measured, name) for name in metrics}
     written |= {name: data for name, data in drawn.items() if data}
     for name, data in written.items():

@@ -45,6 +45,9 @@ results: $(VENV)/ready
 	$(VENV)/bin/sempic bench camvid:test --limit 24 --points 0.1,0.2,0.35 --out docs/results/perception \
 		--codecs layered:perception=0,layered:perception=0.4,layered:perception=0.7,layered:perception=1
 	$(VENV)/bin/sempic report docs/results/perception
+	$(VENV)/bin/sempic bench camvid:test --limit 24 --points 0.05 --erase 0.02,0.05,0.1,0.2 --metrics miou,psnr --out docs/results/loss \
+		--codecs sqgan,sqgan:protect=0.25,layered,layered:protect=0.25,hevc,hevc:protect=0.25,jpeg,jpeg:protect=0.25
+	$(VENV)/bin/sempic report docs/results/loss
 
 clean:
 	rm -rf "$(VENV)" "$(DEMO_VENV)" "$(STUDIO_VENV)" "$(DOCS_VENV)" site demo-out bench-out build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

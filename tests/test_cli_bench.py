@@ -63,6 +63,7 @@ def test_bench_and_report_in_one_go(pictures):
         (("{}", "--codecs", "hevc", "--points", "tiny"), "'tiny' is no point"),
         (("{}", "--codecs", "hevc", "--metrics", "beauty"), "known are psnr"),
         (("{}", "--codecs", "hevc:colour=1"), "'colour' is not a setting"),
+        (("{}", "--codecs", "hevc", "--erase", "much"), "'much' is no share of packets"),
     ],
 )
 def test_a_mistake_is_one_sentence(pictures, arguments, says):

@@ -8,7 +8,8 @@ from importlib.metadata import version
 from typing import Any
 
 from sempic import codecs, container, protection, rate
-from sempic.codecs.base import Codec, Decoded, Info, Part, Writer, to_rgb
+from sempic.codecs.base import Codec, Decoded, Info, Part, to_rgb
+from sempic.codecs.protected import ProtectedWriter
 from sempic.errors import BudgetError, InputError, ModelError, SempicError, StreamError
 
 __version__ = version("sempic")
@@ -67,7 +68,7 @@ def encode(
         bytes = math.floor(bpp * height * width / 8)
     writer = chosen.analyse(pixels, wanted)
     if share:
-        writer = _Protected(writer, share, bytes)
+        writer = ProtectedWriter(writer, share, bytes)
     if bytes is not None:
         return rate.fit(writer, bytes)
     return writer.write(writer.step_of(50 if quality is None else quality))
@@ -82,7 +83,7 @@ def decode(data: bytes, layers: int | None = None, *, codec: Codec | None = None
     section decodes to what is left, with a warning. Raises `StreamError` when nothing is left or the data is no stream,
     `ModelError` when the stream's model is not here, `InputError` for an option that the codec does not know.
     """
-    stream, _ = _read(data)
+    stream = protection.read(data)
     codec = _codec_of(stream.header, codec)
     wanted = codec.options(**options)
     if layers is None:
@@ -91,21 +92,23 @@ def decode(data: bytes, layers: int | None = None, *, codec: Codec | None = None
         raise InputError(f"The number of layers is {layers}; it must be 0 or more.")
     decoded = codec.decode(replace(stream, sections=stream.sections[: codec.base_sections(stream) + layers]), wanted)
     # The codec misses the sections that nobody asked for; what the whole stream lacks is what counts.
-    return replace(decoded, warnings=(*stream.warnings, *codec.warnings(stream)))
+    return replace(decoded, warnings=(*stream.warnings, *codec.describe(stream).warnings))
 
 
 def inspect(data: bytes, codec: Codec | None = None) -> Info:
     """Return what is in a stream and what each of its bytes is spent on; `codec` and errors are those of `decode`."""
-    stream, recovered = _read(data)
+    recovered = protection.recover(data)
+    stream = recovered.read()
     header = stream.header
     codec = _codec_of(header, codec)
     spent = {"header": 0, "framing": 0, "lost": 0, "payload": 0}
     for span in container.layout(recovered.stream):
         spent[span.name] += span.length
+    contents = codec.describe(stream)
     parts = [
         Part("header", spent["header"], "magic, version, codec, size, model"),
         Part("framing", spent["framing"], "type, length and check of each section"),
-        *codec.describe(stream),
+        *contents.parts,
     ]
     if recovered.detail:
         parts.append(Part("protection", len(data) - len(recovered.stream), recovered.detail))
@@ -119,8 +122,8 @@ def inspect(data: bytes, codec: Codec | None = None) -> Info:
         bytes=len(data),
         bpp=8 * len(data) / (header.width * header.height),
         parts=tuple(parts),
-        warnings=(*stream.warnings, *codec.warnings(stream)),
-        detail=codec.detail(stream),
+        warnings=(*stream.warnings, *contents.warnings),
+        detail=contents.detail,
     )
 
 
@@ -131,28 +134,3 @@ def _codec_of(header: container.Header, given: Codec | None) -> Codec:
     if given.id != header.codec:
         raise InputError(f"The stream was written by codec {header.codec}, not by {given.name}, which is {given.id}.")
     return given
-
-
-def _read(data: bytes) -> tuple[container.Stream, protection.Recovered]:
-    """Return a stream's sections, and what its protection, if it has one, made of the data."""
-    recovered = protection.recover(data)
-    stream = container.read(recovered.stream)
-    return replace(stream, warnings=(*recovered.warnings, *stream.warnings)), recovered
-
-
-class _Protected(Writer):
-    """A picture to be written with protection: the steps are those of another writer."""
-
-    def __init__(self, writer: Writer, share: float, limit: int | None) -> None:
-        self.steps, self.pixels = writer.steps, writer.pixels
-        self._writer, self._share, self._limit = writer, share, limit
-
-    def write(self, step: int) -> bytes:
-        """Return a protected stream; a bare one where that alone is above the limit and too big to be protected."""
-        stream = self._writer.write(step)
-        try:
-            return protection.protect(stream, self._share)
-        except InputError:
-            if self._limit is None or len(stream) <= self._limit:
-                raise
-            return stream

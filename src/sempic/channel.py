@@ -25,6 +25,13 @@ class Received:
     flips: int
 
 
+def check_probability(value: float, of: str) -> float:
+    """Return a probability; raise `InputError`, which says of what it is one, where it is outside 0..1."""
+    if not 0 <= value <= 1:
+        raise InputError(f"The probability of a {of} is {value}; it must be from 0 to 1.")
+    return value
+
+
 def transmit(data: bytes, erase: float = 0.0, bit_errors: float = 0.0, seed: int = 0, packet: int = PACKET) -> Received:
     """Return what arrives of a stream that is sent in packets of `packet` bytes (the last one may be shorter).
 
@@ -32,9 +39,8 @@ def transmit(data: bytes, erase: float = 0.0, bit_errors: float = 0.0, seed: int
     `bit_errors`, independently of all others. The same seed loses the same packets, whatever the bit errors, on every
     machine. Raises `InputError` for a probability outside 0..1, a packet without bytes or a negative seed.
     """
-    for name, probability in (("packet's loss", erase), ("wrong bit", bit_errors)):
-        if not 0 <= probability <= 1:
-            raise InputError(f"The probability of a {name} is {probability}; it must be from 0 to 1.")
+    check_probability(erase, "packet's loss")
+    check_probability(bit_errors, "wrong bit")
     if packet < 1:
         raise InputError(f"A packet cannot have {packet} bytes; it must have at least 1.")
     if seed < 0:

@@ -514,6 +514,9 @@ def bench(
     points: Annotated[
         str, typer.Option(metavar="P,Q", help="Sizes in bpp (0.05) or bytes (600B), or qualities (q30).")
     ] = "0.02,0.03,0.05,0.1,0.2,0.35",
+    erase: Annotated[
+        str | None, typer.Option(metavar="P,Q", help="Send each file over links that lose such shares of packets, too.")
+    ] = None,
     metrics: Annotated[str | None, typer.Option(metavar="M,N", help="All there are, if left out.")] = None,
     limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="N pictures, evenly spread over DATA.")] = None,
     output: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where results and files go.")] = Path(
@@ -530,6 +533,7 @@ def bench(
     Examples:
       sempic bench camvid:test --codecs sqgan,hevc,jpegxl --points 0.03,0.05,0.1 --out results
       sempic bench photos/ --codecs sqgan,av1 --points 600B,1200B --limit 24
+      sempic bench camvid:test --codecs sqgan,sqgan:protect=0.25,jpeg --points 0.05 --erase 0.02,0.1 --metrics miou
     """
     from sempic import datasets
     from sempic.bench import metrics as known
@@ -538,7 +542,7 @@ def bench(
     from sempic.bench.jobs import Contender, Target
 
     chosen = [Contender.parse(text) for text in contenders.split(",")]
-    targets = [Target.parse(text) for text in points.split(",")]
+    targets = Target.behind([Target.parse(text) for text in points.split(",")], erase or "")
     wanted = known.chosen(metrics)
     missing = {metric.name: why for metric in wanted if (why := metric.unavailable())}
     names = [metric.name for metric in wanted if metric.name not in missing]

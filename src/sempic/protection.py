@@ -55,6 +55,11 @@ class Recovered:
     mended: bool = False
     warnings: tuple[str, ...] = ()
 
+    def read(self) -> container.Stream:
+        """Return the sections of the stream, with all warnings; raise `StreamError` as `container.read` does."""
+        found = container.read(self.stream)
+        return replace(found, warnings=(*self.warnings, *found.warnings))
+
 
 def may_start(data: bytes) -> bool:
     """Whether a file of ours may start like this: bare, protected, or protected and without its first packet."""
@@ -124,6 +129,11 @@ def recover(data: bytes) -> Recovered:
         f"stands the loss of {layout.first_parity}, or {layout.later_parity} after the first section"
     )
     return Recovered(bytes(out).rstrip(b"\0").removesuffix(_END), detail, bool(lost or wrong), warnings)
+
+
+def read(data: bytes) -> container.Stream:
+    """Return the sections of a stream, protected or not; raise `StreamError` where its start cannot be had."""
+    return recover(data).read()
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from sempic.bench import curves, gallery, page, plane, tables
+from sempic.bench import curves, gallery, losses, page, plane, tables
 from sempic.bench.results import Result, load_all
 from sempic.errors import InputError
 
@@ -16,7 +16,9 @@ BEGIN, END = "<!-- tables -->", "<!-- end of tables -->"
 def write_report(folder: Path) -> list[Path]:
     """Write `report.html` and, for each metric, `curves-METRIC.png` into the folder of a bench run; return their paths.
 
-    Where a codec was measured with several settings, `plane.png` shows how they trade perception for distortion.
+    There are no such curves where every codec has but one point.
+    Where a codec was measured with several settings, `plane.png` shows how they trade perception for distortion; where
+    packets were lost, `losses-METRIC.png` shows what that did. All else is of points without losses.
 
     The page needs neither network nor other files. Pictures are taken from the folder `work`; without it the page has
     none and says so. Raises `InputError` for results that are not there or cannot stand beside each other.
@@ -24,7 +26,8 @@ def write_report(folder: Path) -> list[Path]:
     page.need("jinja2", "matplotlib", "bjontegaard")
     from markupsafe import Markup
 
-    results = [result for result in load_all(folder) if result.points]
+    measured = [result for result in load_all(folder) if result.points]
+    results = [result.lossless for result in measured]
     if not results:
         raise InputError(f"The results in {folder} have no points; none of the pictures could be used.")
     sets = dict.fromkeys(result.data for result in results)
@@ -39,12 +42,14 @@ def write_report(folder: Path) -> list[Path]:
         labels=[result.label for result in results],
         colours=[curves.COLOURS[place % len(curves.COLOURS)] for place in range(len(results))],
         curves=[(name, tables.about(name), Markup(curves.svg(results, name))) for name in metrics],
-        tables=tables.all_tables(results),
+        tables=tables.all_tables(measured),
         gallery=asdict(gallery.gather(results, folder / "work")),
     )
-    written = {"report.html": text.encode()} | {f"curves-{name}.png": curves.png(results, name) for name in metrics}
-    if drawn := plane.png(results):
-        written["plane.png"] = drawn
+    written = {"report.html": text.encode()}
+    if any(len(result.points) > 1 for result in results):
+        written |= {f"curves-{name}.png": curves.png(results, name) for name in metrics}
+    drawn = {"plane.png": plane.png(results)} | {f"losses-{name}.png": losses.png(measured, name) for name in metrics}
+    written |= {name: data for name, data in drawn.items() if data}
     for name, data in written.items():
         (folder / name).write_bytes(data)
     return [folder / name for name in written]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,9 @@ class Point:
     """All pictures at one point.
 
     `metrics` are means over pictures, except those that exist for a set only (mIoU, Fréchet distance); `iou` is the
-    judge's IoU of each class, and `detail` what the codec tells of its streams, on average.
+    judge's IoU of each class, and `detail` what the codec tells of its streams, on average. `erase` is the probability
+    with which packets were lost; metrics are then means over all times that the files were sent, too, and `detail` has
+    the share of these that were `undecodable`.
     """
 
     point: str
@@ -46,6 +48,7 @@ class Point:
     iou: dict[str, float] = field(default_factory=dict)
     detail: dict[str, float] = field(default_factory=dict)
     rows: tuple[Row, ...] = ()
+    erase: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,11 @@ class Result:
     unavailable: dict[str, str] = field(default_factory=dict)
     command: str = ""
     schema: int = SCHEMA
+
+    @property
+    def lossless(self) -> Result:
+        """The same with those points alone at which all packets arrived."""
+        return replace(self, points=tuple(point for point in self.points if not point.erase))
 
     def curve(self, metric: str) -> tuple[list[float], list[float]]:
         """Return (bpp, value) of all points that have the metric, by rising rate."""

@@ -19,10 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from sempic import __version__, codecs, container, datasets, runtime
-from sempic.bench.jobs import Contender, Encoded, Target, encode_picture, measure_original, measure_picture
+from sempic import __version__, codecs, datasets, protection, runtime
+from sempic.bench.jobs import SENT, Contender, Encoded, Target, encode_picture, measure_original, measure_picture
 from sempic.bench.results import Result
 from sempic.bench.work import ORIGINALS, Work, fingerprint
+from sempic.channel import PACKET
 from sempic.errors import InputError, SempicError
 from sempic.pool import pools
 from sempic.segment import BUILT_IN
@@ -105,6 +106,11 @@ def run(
         "predicted by the encoder; the judge takes no part in training; mIoU pooled over all pixels, void ignored. "
         f"Times: medians while {workers} processes share {os.cpu_count()} cores, each network on its process's share."
     )
+    if any(target.erase for target in targets):
+        protocol += (
+            f" Losses: packets of {PACKET} bytes, independently; each file is sent {SENT} times, and what cannot be "
+            "decoded is measured as a grey picture."
+        )
     about = {
         "data": data,
         "protocol": protocol,
@@ -130,7 +136,7 @@ def _places(
 def _tools(contender: Contender) -> str:
     """Return what a contender's streams depend on: releases, settings and models."""
     data = encode_picture(np.zeros((16, 16, 3), np.uint8), contender, Target("q0", quality=0)).data
-    header = container.read(data).header
+    header = protection.read(data).header
     learned = codecs.codec(contender.codec).model(header)
     models = [f"{header.fingerprint:04x}", fingerprint(BUILT_IN)] if learned else []
     return json.dumps([__version__, contender.label, *models])

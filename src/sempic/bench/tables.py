@@ -189,6 +189,42 @@ def _deltas(
     return Table(title, explained, ("codec", *map(heading, metrics)), tuple(rows), tuple(missing))
 
 
+def losses(results: Sequence[Result]) -> Table | None:
+    """Return what becomes of a metric where packets are lost; None if none ever were."""
+    erased = sorted({point.erase for result in results for point in result.points})
+    metric = next(iter(metrics_of(results)), "")
+    if erased in ([], [0.0]) or not metric:
+        return None
+    rows, undecodable = [], list[str]()
+    for result in results:
+        for asked, points in behind_links(result).items():
+            whole = next((point.metrics.get(metric, math.nan) for point in points if not point.erase), math.nan)
+            cells = []
+            for erase in erased:
+                point = next((point for point in points if point.erase == erase), None)
+                value = point.metrics.get(metric, math.nan) if point else math.nan
+                share = f" ({value / whole:.0%})" if erase and whole and math.isfinite(value / whole) else ""
+                cells.append(Cell(number(value) + share))
+            rows.append((Cell(result.label), Cell(asked), Cell(number(points[0].bpp)), *cells))
+            lost = [(point.erase, point.detail.get("undecodable", 0.0)) for point in points]
+            if told := ", ".join(f"{part:.0%} at {erase:.0%}" for erase, part in lost if part):
+                undecodable.append(f"{result.label} at {asked}: nothing could be decoded of {told} lost.")
+    explained = (
+        f"{heading(metric)} where each packet is lost with a probability; in brackets, the share of what it is without "
+        "losses. Rates count all bytes, those of protection too."
+    )
+    head = ("codec", "asked for", "bpp", *(f"{erase:.0%} lost" for erase in erased))
+    return Table("Lost packets", explained, head, tuple(rows), tuple(undecodable))
+
+
+def behind_links(result: Result) -> dict[str, list[Point]]:
+    """Return for each point that was asked for the same one at all shares of lost packets, rising."""
+    found: dict[str, list[Point]] = {}
+    for point in sorted(result.points, key=lambda point: point.erase):
+        found.setdefault(point.point.partition(" ")[0], []).append(point)
+    return found
+
+
 def times(results: Sequence[Result]) -> Table:
     """Return what each codec takes: seconds, as medians over all pictures and points, and memory."""
     columns: tuple[tuple[str, Callable[[Row], float]], ...] = (
@@ -246,9 +282,11 @@ def _percent(share: float) -> str:
 
 
 def all_tables(results: Sequence[Result]) -> list[Table]:
-    """Return all tables of a run, those first that sum up."""
+    """Return all tables of a run, those first that sum up; but for the one of losses, all of them are without any."""
+    lost = losses(results)
+    results = [result.lossless for result in results]
     tables = [values(results), times(results)]
     if len(results) > 1:
         tables[:0] = [rate_deltas(results), value_deltas(results)]
     found = (classes(results, rate) for rate in rates(results))
-    return [*tables, *(table for table in found if table)]
+    return [table for table in (lost, *tables, *found) if table]

@@ -43,10 +43,19 @@ class Work:
     def keep(self, place: Path, frame: datasets.Frame, encoded: Encoded | None, found: Measured) -> None:
         self._path(place, ".png").parent.mkdir(parents=True, exist_ok=True)
         self._path(place, ".png").write_bytes(found.png)
-        np.savez(self._path(place, ".npz"), **found.collected)  # type: ignore[arg-type]
+        named = [
+            (f"{name} {time}" if time else name, array)
+            for time, arrays in enumerate(found.collected)
+            for name, array in arrays.items()
+        ]
+        np.savez(self._path(place, ".npz"), **dict(named))  # type: ignore[arg-type]
         if encoded is None and frame.segmap is not None:
             Image.fromarray(frame.segmap).save(self._path(place, ".labels.png"))
-        values = {n: metrics.METRICS[n].reduce([a]) for n, a in found.collected.items() if n in metrics.PER_PICTURE}
+        values = {
+            name: metrics.METRICS[name].reduce([arrays[name] for arrays in found.collected])
+            for name in found.collected[0]
+            if name in metrics.PER_PICTURE
+        }
         row = {}
         if encoded is not None:
             height, width, _ = frame.image.shape
@@ -77,7 +86,7 @@ class Work:
         points: list[Point] = []
         for target in targets:
             point = self._point(contender, target, pictures)
-            if point.rows and all(_sizes(point) != _sizes(other) for other in points):
+            if point.rows and all((point.erase, _sizes(point)) != (other.erase, _sizes(other)) for other in points):
                 points.append(point)
         ceiling = self._arrays([Path(ORIGINALS) / name for name in pictures]).get("miou", [])
         return Result(
@@ -99,21 +108,23 @@ class Work:
         if "map_miou" in collected:
             values["map_miou"] = metrics.METRICS["miou"].reduce(collected["map_miou"])
         details = [found["detail"] for found in stored]
+        told = dict.fromkeys(name for detail in details for name in detail)
         return Point(
             target.text,
             round(float(np.mean([8 * row.bytes / (row.width * row.height) for row in rows])), 6),
             {name: _rounded(value) for name, value in values.items()},
             _iou(collected.get("miou", [])),
-            {k: _rounded(float(np.mean([d[k] for d in details if k in d]))) for k in (details[0] if details else {})},
+            {name: _rounded(float(np.mean([d[name] for d in details if name in d]))) for name in told},
             rows,
+            target.erase,
         )
 
     def _arrays(self, places: Sequence[Path]) -> dict[str, list[NDArray[Any]]]:
         found: dict[str, list[NDArray[Any]]] = {}
         for place in places:
             with np.load(self._path(place, ".npz")) as arrays:
-                for name, array in arrays.items():
-                    found.setdefault(name, []).append(array)
+                for name, array in arrays.items():  # "miou 2" is what came of the file that was sent once more
+                    found.setdefault(name.partition(" ")[0], []).append(array)
         return found
 
     def _path(self, place: Path, suffix: str) -> Path:

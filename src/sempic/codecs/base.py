@@ -43,6 +43,20 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Contents:
+    """What a stream's sections hold.
+
+    parts: what the payload bytes are spent on; they sum to the lengths of all payloads.
+    warnings: a sentence for each part of the stream that the codec cannot use, beyond the stream's own warnings.
+    detail: what else there is to know, such as the settings that the stream reveals; JSON-able values only.
+    """
+
+    parts: tuple[Part, ...]
+    warnings: tuple[str, ...] = ()
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Info:
     """What is in a stream. `bpp` is 8 · bytes / (width · height); the parts sum to `bytes`."""
 
@@ -142,8 +156,8 @@ class Codec(ABC):
         """
 
     @abstractmethod
-    def describe(self, stream: Stream) -> list[Part]:
-        """Return what the payload bytes are spent on; the parts sum to the lengths of all payloads."""
+    def describe(self, stream: Stream) -> Contents:
+        """Return what the sections hold; nothing is drawn. Raises what `decode` raises."""
 
     def base_sections(self, stream: Stream) -> int:
         """Return how many sections are the least that makes a picture; each one after them is a layer."""
@@ -152,14 +166,6 @@ class Codec(ABC):
     def model(self, header: Header) -> str:
         """Return the name of the model that a stream was made with; empty for a codec without models."""
         return ""
-
-    def warnings(self, stream: Stream) -> tuple[str, ...]:
-        """Return a sentence for each part of the stream that the codec cannot use, beyond the stream's own warnings."""
-        return ()
-
-    def detail(self, stream: Stream) -> dict[str, Any]:
-        """Return what else there is to know about a stream, such as the settings it reveals; JSON-able values only."""
-        return {}
 
 
 def to_rgb(image: Any) -> NDArray[np.uint8]:

@@ -19,6 +19,8 @@ from sempic.codecs.generated import CELL, enlarged
 
 RHO = 7
 """How much the noise levels crowd towards the small ones."""
+PART = 1 << 18
+"""Values that a step changes at a time, which bounds its memory."""
 
 Array = NDArray[Any]
 Denoise = Callable[[Array, float], Array]
@@ -42,23 +44,31 @@ def sample(D: Denoise, x: Array, sigma: Sequence[float], told: Callable[[int], N
 
     This is DPM-Solver++(2M) of Lu et al. (2022) for noise that is added (α = 1, λ = -log σ): a multistep method of
     second order with one call of D a step. The first step, which has no predecessor, and the one to σ = 0 are of first
-    order. `told` is called after each step with the number done.
+    order. `told` is called after each step with the number done. For a large picture's memory, x is overwritten.
     """
     before: tuple[Array, float] | None = None  # D and h of the step before
     for i, (s, t) in enumerate(pairwise(sigma)):
-        D_i = D(x, s)
         if t == 0:
-            x = D_i
+            before = None
+            x = D(x, s)
         else:
-            h = log(s / t)
-            D_h = D_i  # D in the middle of the step, as the straight line through the last two of them has it
-            if before is not None:
-                r = before[1] / h
-                D_h = (1 + 1 / (2 * r)) * D_i - 1 / (2 * r) * before[0]
-            x = t / s * x - expm1(-h) * D_h
+            D_i, h = D(x, s), log(s / t)
+            _advance(x, D_i, t / s, h, before)
             before = D_i, h
         told(i + 1)
     return x
+
+
+def _advance(x: Array, D: Array, fall: float, h: float, before: tuple[Array, float] | None) -> None:
+    """Take a step in place: σ becomes `fall` times what it was, which is e^-h."""
+    flat, D_flat = x.reshape(-1), D.reshape(-1)
+    for start in range(0, len(flat), PART):
+        part = slice(start, start + PART)
+        D_h = D_flat[part]  # D in the middle of the step, as the straight line through the last two of them has it
+        if before is not None:
+            r = before[1] / h
+            D_h = (1 + 1 / (2 * r)) * D_h - 1 / (2 * r) * before[0].reshape(-1)[part]
+        flat[part] = fall * flat[part] - expm1(-h) * D_h
 
 
 def guided(given: Denoise, null: Denoise, w: float) -> Denoise:
@@ -69,16 +79,23 @@ def guided(given: Denoise, null: Denoise, w: float) -> Denoise:
 
     def D(x: Array, sigma: float) -> Array:
         without = null(x, sigma)
-        return without + w * (given(x, sigma) - without)
+        drawn = given(x, sigma)
+        drawn -= without
+        drawn *= w
+        drawn += without
+        return drawn
 
     return D
 
 
 def keep_colours(picture: Array, guide: Array) -> Array:
-    """Return a picture whose means of 16×16 pixels follow a guide's (both 1×3×H×W, sides multiples of 16), smoothly.
+    """Shift a picture, smoothly and in place, so that its means of 16×16 pixels follow a guide's (both 1×3×H×W, sides
+    multiples of 16).
 
     Few steps shift colours; the coarse picture knows them.
     """
-    _, channels, height, width = picture.shape
-    cells = (guide - picture)[0].reshape(channels, height // CELL, CELL, width // CELL, CELL).mean((2, 4))
-    return np.asarray(picture + enlarged(cells, height, width))
+    height, width = picture.shape[2:]
+    for plane, wanted in zip(picture[0], guide[0], strict=True):  # one by one, for a large one's memory
+        cells = (wanted - plane).reshape(height // CELL, CELL, width // CELL, CELL).mean((1, 3))
+        plane += enlarged(cells[None], height, width)[0]
+    return picture

@@ -6,10 +6,11 @@ layout: what is known of each cell of 4×4 pixels. What else the network gets is
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,9 @@ from sempic.errors import InputError, ModelError
 from sempic.segment import check_segmap, segment
 from sempic.taxonomy import TAXONOMIES, Taxonomy
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 CELL = 16
 """A place of the networks' grid stands for 16×16 pixels, a cell of their map for 4×4."""
 TILE, OVERLAP = 64, 8
@@ -31,6 +35,7 @@ MAP_FACTORS = {"full": 1, "half": 2, "quarter": 4, "eighth": 8}
 """How much smaller than the picture a losslessly coded map is, by the name of the setting."""
 
 Array = NDArray[Any]
+_Tables = TypeVar("_Tables")
 
 
 @dataclass(frozen=True)
@@ -52,10 +57,17 @@ class SentMap:
 
 
 class Weights:
-    """A model's networks and coding tables."""
+    """A model's networks and coding tables; `of` returns the same ones for each stream of a model."""
 
     def __init__(self, model: runtime.Model) -> None:
         self.model = model
+        self._built: dict[str, Any] = {}
+
+    @classmethod
+    @cache
+    def of(cls, model: runtime.Model) -> Self:
+        """Return the weights of a model, whose tables are made once a process."""
+        return cls(model)
 
     @cached_property
     def taxonomy(self) -> Taxonomy:
@@ -64,12 +76,19 @@ class Weights:
 
     def map_tables(self, factor: int) -> segmap_coder.SegmapTables:
         """Return the coding tables for maps shrunk by a factor."""
-        return segmap_coder.SegmapTables.from_arrays(self.tables(f"segmap{factor}."))
+        return self.built(f"segmap{factor}.", segmap_coder.SegmapTables.from_arrays)
 
     @cached_property
     def palette_tables(self) -> palette.PaletteTables:
         """The coding tables of mean colours."""
         return palette.PaletteTables.from_arrays(self.tables("palette."))
+
+    def built(self, prefix: str, make: Callable[[dict[str, Array]], _Tables]) -> _Tables:
+        """Return what `make` makes of the model's arrays under a prefix; it is called once."""
+        if prefix not in self._built:
+            self._built[prefix] = make(self.tables(prefix))
+        tables: _Tables = self._built[prefix]
+        return tables
 
     def tables(self, prefix: str) -> dict[str, Array]:
         """Return the model's arrays under a prefix, which they lose; raise `ModelError` where there are none."""
@@ -118,9 +137,14 @@ def padded(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.pad(image, ((0, rows * CELL - image.shape[0]), (0, columns * CELL - image.shape[1]), (0, 0)), "edge")
 
 
-def as_input(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return a picture as networks take it, 1×3×H×W in [0,1]."""
-    return image.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255)
+def as_planes(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a picture as 1×3×H×W."""
+    return image.transpose(2, 0, 1)[None]
+
+
+def as_input(planes: Array) -> Array:
+    """Return planes as networks take them: uint8 in [0,1], others as they are."""
+    return planes.astype(np.float32) / np.float32(255) if planes.dtype == np.uint8 else planes
 
 
 def noise(height: int, width: int) -> NDArray[np.float32]:
@@ -139,17 +163,48 @@ def draw(network: runtime.Network, rows: int, columns: int, **inputs: Array) -> 
     which bounds the memory.
     """
     total = np.zeros((3, CELL * rows, CELL * columns), np.float32)
-    weight = np.zeros(total.shape[1:], np.float32)
-    for top in range(0, max(rows - OVERLAP, 1), TILE - OVERLAP):
-        for left in range(0, max(columns - OVERLAP, 1), TILE - OVERLAP):
-            down, right = slice(top, min(top + TILE, rows)), slice(left, min(left + TILE, columns))
+    weight = np.zeros((0, total.shape[2]), np.float32)  # of the pixels that have some, but not yet all of it
+    for down in _windows(rows):
+        weight = np.pad(weight, ((0, CELL * (down.stop - down.start) - len(weight)), (0, 0)))
+        for right in _windows(columns):
             cut = {name: _cut(x, down, right, x.shape[2] // rows) for name, x in inputs.items() if x.ndim == 4}
             (tile,) = network.run(**inputs | cut)
             share = np.minimum.outer(_ramp(tile.shape[2]), _ramp(tile.shape[3]))
             _cut(total, down, right, CELL)[...] += tile[0] * share
-            _cut(weight, down, right, CELL)[...] += share
-    total /= weight
+            weight[:, CELL * right.start : CELL * right.stop] += share
+        done = len(weight) if down.stop == rows else CELL * (TILE - OVERLAP)
+        total[:, CELL * down.start :][:, :done] /= weight[:done]
+        weight = weight[done:]
     return total
+
+
+def run(network: runtime.Network, rows: int, columns: int, **inputs: Array) -> list[NDArray[np.float32]]:
+    """Run any other network on a grid of rows×columns → its outputs, each C×k·rows×k·columns.
+
+    Inputs are planes (1×C×k·rows×k·columns), of which those in uint8 are a picture's. Where the grid is large, they are
+    cut up as in `draw`, and each place is taken from the tile in which it lies further inside.
+    """
+    found: list[NDArray[np.float32]] = []
+    for down in _windows(rows):
+        for right in _windows(columns):
+            tiles = network.run(
+                **{name: as_input(_cut(x, down, right, x.shape[2] // rows)) for name, x in inputs.items()}
+            )
+            scales = [tile.shape[2] // (down.stop - down.start) for tile in tiles]
+            if not found:
+                found = [
+                    np.empty((x.shape[1], k * rows, k * columns), np.float32)
+                    for x, k in zip(tiles, scales, strict=True)
+                ]
+            top, left = (OVERLAP // 2 if axis.start else 0 for axis in (down, right))
+            for whole, tile, k in zip(found, tiles, scales, strict=True):
+                _cut(whole, down, right, k)[:, k * top :, k * left :] = tile[0, :, k * top :, k * left :]
+    return found
+
+
+def _windows(length: int) -> list[slice]:
+    """Return the parts of one side of a grid that are handed to a network at a time."""
+    return [slice(start, min(start + TILE, length)) for start in range(0, max(length - OVERLAP, 1), TILE - OVERLAP)]
 
 
 def _cut(plane: Array, down: slice, right: slice, scale: int) -> Array:

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from sempic import container, runtime
 from sempic.codecs import enhance, generated
-from sempic.codecs.base import Codec, Decoded, Part, Writer
+from sempic.codecs.base import Codec, Contents, Decoded, Part, Writer
 from sempic.codecs.classic.picture import Ladder, ladder
 from sempic.codecs.generated import MAP_FACTORS, SentMap, Weights, grid_size, match_colours, to_pixels
 from sempic.coding import latents as latent_coder
@@ -101,7 +101,7 @@ class Layered(Codec):
 
     def analyse(self, image: NDArray[np.uint8], settings: Any) -> Writer:
         """Segment the picture and run the encoder."""
-        weights = _Weights(runtime.model(settings.model, self.name))
+        weights = _Weights.of(runtime.model(settings.model, self.name))
         full = generated.segmented(image, weights.taxonomy, settings.segmap, settings.segmenter)
         factor = MAP_FACTORS[settings.map]
         tables = weights.map_tables(factor)
@@ -109,11 +109,14 @@ class Layered(Codec):
         quarter = sent_map.quarter(*grid_size(*image.shape[:2]))
         padded = generated.padded(image)
         levels = palette.measure(padded, quarter, len(weights.taxonomy))
-        (latents,) = weights.model.network("encoder").run(
-            image=generated.as_input(padded), segmap=weights.one_hot(quarter)
+        (latents,) = generated.run(
+            weights.model.network("encoder"),
+            *grid_size(*image.shape[:2]),
+            image=generated.as_planes(padded),
+            segmap=weights.one_hot(quarter),
         )
         scene = _Scene(weights, sent_map, levels, *image.shape[:2])
-        return _LayeredWriter(self.id, image, scene, latents[0], settings)
+        return _LayeredWriter(self.id, image, scene, latents, settings)
 
     def decode(self, stream: Stream, options: Any) -> Decoded:
         """Let the network draw the base, and put the whole layers over it."""
@@ -125,8 +128,8 @@ class Layered(Codec):
         segmap = enlarge(scene.map.small, scene.map.factor, scene.height, scene.width)
         return Decoded(picture, segmap, (*stream.warnings, *parsed.warnings))
 
-    def describe(self, stream: Stream) -> list[Part]:
-        """Name what each section holds."""
+    def describe(self, stream: Stream) -> Contents:
+        """Name what each section holds, how the map travelled, the rate of the base and the number of layers."""
         parsed = _Parsed(stream)
         first, *others = stream.sections
         shape = "×".join(map(str, parsed.scene.map.small.shape[::-1]))
@@ -144,7 +147,9 @@ class Layered(Codec):
             parts.append(Part(f"layer {number}", len(section.payload), f"HEVC at 1/{layer.scale} size"))
         if unused := sum(len(section.payload) for section in others[len(parsed.layers) :]):
             parts.append(Part("unused", unused, "sections that cannot be decoded"))
-        return parts
+        how = next(name for name, known in MAP_FACTORS.items() if known == factor)
+        detail = {"map": how, "rate": parsed.rate, "layers": len(parsed.layers)}
+        return Contents(tuple(parts), tuple(parsed.warnings), detail)
 
     def base_sections(self, stream: Stream) -> int:
         """Return 2, or 1 where the base is drawn from the map alone."""
@@ -153,19 +158,6 @@ class Layered(Codec):
     def model(self, header: Header) -> str:
         """Return the name of the model that the stream needs."""
         return runtime.model_by_fingerprint("layered", header.fingerprint).card.name
-
-    def warnings(self, stream: Stream) -> tuple[str, ...]:
-        """Name sections that are missing, damaged or beyond those announced."""
-        return tuple(_Parsed(stream).warnings)
-
-    def detail(self, stream: Stream) -> dict[str, Any]:
-        """Say how the map travelled, at which rate the base was sent, and how many layers there are."""
-        parsed = _Parsed(stream)
-        return {
-            "map": next(k for k, v in MAP_FACTORS.items() if v == parsed.scene.map.factor),
-            "rate": parsed.rate,
-            "layers": len(parsed.layers),
-        }
 
 
 @dataclass(frozen=True)
@@ -250,7 +242,7 @@ class _Parsed:
 
     def __init__(self, stream: Stream) -> None:
         header, (first, *others) = stream.header, stream.sections
-        weights = _Weights(runtime.model_by_fingerprint("layered", header.fingerprint))
+        weights = _Weights.of(runtime.model_by_fingerprint("layered", header.fingerprint))
         if first.type != SectionType.MAP:
             raise StreamError(f"The stream does not start with a map, but with a section of type {first.type}.")
         if len(first.payload) < 3 or len(first.payload) < 3 + first.payload[2]:

@@ -55,7 +55,7 @@ class Denoiser(Protocol):
     """The lowest and the highest noise level, σ_min and σ_max."""
 
     def denoise(self, noisy: Array, coarse: Array, segmap: Array, sigma: float) -> Array:
-        """Return the picture to be expected (1×3×H×W float32, like `noisy`) under noise of a level.
+        """Return the picture to be expected (a new array, 1×3×H×W float32, like `noisy`) under noise of a level.
 
         H and W are multiples of 16; the coarse picture (1×3×H/4×W/4) and the segmap (1×classes×H/4×W/4, one-hot, zeros
         for void or for no map) are those of the whole stream. Pictures are in [0,1], `noisy` beyond.

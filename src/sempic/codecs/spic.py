@@ -26,7 +26,7 @@ from PIL import Image
 
 from sempic import container, runtime
 from sempic.codecs import base, diffusion, generated
-from sempic.codecs.base import Codec, Decoded, Part, Writer
+from sempic.codecs.base import Codec, Contents, Decoded, Part, Writer
 from sempic.codecs.classic.picture import scaled
 from sempic.codecs.generated import CELL, MAP_FACTORS, SentMap, Weights, grid_size, to_pixels
 from sempic.codecs.parts import (
@@ -144,7 +144,7 @@ class Spic(Codec):
 
     def analyse(self, image: NDArray[np.uint8], settings: Any) -> Writer:
         """Segment the picture and scale it down."""
-        weights = Weights(runtime.model(settings.model, self.name))
+        weights = Weights.of(runtime.model(settings.model, self.name))
         segmap = settings.segmap
         if segmap is None and settings.segmenter is None:
             segmap = self.segmenter(image, weights.taxonomy)
@@ -165,16 +165,20 @@ class Spic(Codec):
         parsed = _Parsed(self, stream)
         height, width = stream.header.height, stream.header.width
         coarse = _painted(parsed.weights, parsed.quarter) if parsed.coarse is None else parsed.coarse
-        picture = generated.enlarged(coarse[0], 4 * coarse.shape[2], 4 * coarse.shape[3])[None]
         if options.steps:
             denoiser, segmap = self.denoiser(parsed.weights), parsed.weights.one_hot(parsed.quarter)
             seed = parsed.seed if options.seed is None else int(options.seed)
-            picture = diffusion.keep_colours(_drawn(denoiser, picture, coarse, segmap, seed, options), picture)
-        shown = enlarge(parsed.map.small, parsed.map.factor, height, width)
-        return Decoded(to_pixels(picture[0], height, width), shown, (*stream.warnings, *parsed.warnings))
+            picture = diffusion.keep_colours(_drawn(denoiser, coarse, segmap, seed, options), _guide(coarse))
+        else:
+            picture = _guide(coarse)
+        pixels = to_pixels(picture[0], height, width)
+        del picture  # for a large one's memory
+        segmap = enlarge(parsed.map.small, parsed.map.factor, height, width)
+        return Decoded(pixels, segmap, (*stream.warnings, *parsed.warnings))
 
-    def describe(self, stream: Stream) -> list[Part]:
-        """Name what each section holds."""
+    def describe(self, stream: Stream) -> Contents:
+        """Name what each section holds, how the map travelled, how many times the coarse picture is smaller (0: there
+        is none), and the seed."""
         parsed = _Parsed(self, stream)
         first, *others = stream.sections
         shape, factor = "×".join(map(str, parsed.map.small.shape[::-1])), parsed.map.factor
@@ -183,21 +187,13 @@ class Spic(Codec):
             parts.append(Part("coarse picture", len(others.pop(0).payload), f"at 1/{parsed.scale} size"))
         if unused := sum(len(section.payload) for section in others):
             parts.append(Part("unused", unused, "sections that cannot be decoded"))
-        return parts
+        how = next(name for name, known in MAP_FACTORS.items() if known == factor)
+        detail = {"map": how, "scale": parsed.scale, "seed": parsed.seed}
+        return Contents(tuple(parts), tuple(parsed.warnings), detail)
 
     def model(self, header: Header) -> str:
         """Return the name of the model that the stream needs."""
         return runtime.model_by_fingerprint("spic", header.fingerprint).card.name
-
-    def warnings(self, stream: Stream) -> tuple[str, ...]:
-        """Say whether the coarse picture is missing or damaged, and whether anything follows it."""
-        return tuple(_Parsed(self, stream).warnings)
-
-    def detail(self, stream: Stream) -> dict[str, Any]:
-        """Say how the map travelled, how many times the coarse picture is smaller (0: there is none), and the seed."""
-        parsed = _Parsed(self, stream)
-        how = next(name for name, factor in MAP_FACTORS.items() if factor == parsed.map.factor)
-        return {"map": how, "scale": parsed.scale, "seed": parsed.seed}
 
 
 class _SpicWriter(Writer):
@@ -226,7 +222,7 @@ class _Parsed:
 
     def __init__(self, codec: Spic, stream: Stream) -> None:
         header, (first, *others) = stream.header, stream.sections
-        self.weights = Weights(runtime.model_by_fingerprint("spic", header.fingerprint))
+        self.weights = Weights.of(runtime.model_by_fingerprint("spic", header.fingerprint))
         if first.type != SectionType.MAP:
             raise StreamError(f"The stream does not start with a map, but with a section of type {first.type}.")
         if len(first.payload) < 2:
@@ -260,7 +256,7 @@ class _Parsed:
         scale, (rows, columns) = section.payload[0], grid_size(header.height, header.width)
         coarse = Image.fromarray(coder.decode(section.payload[1:], *_coarse_size(header, scale)))
         cells = np.asarray(coarse.resize((4 * columns, 4 * rows), Image.Resampling.BICUBIC))
-        self.coarse, self.scale = generated.as_input(cells), scale
+        self.coarse, self.scale = generated.as_input(generated.as_planes(cells)), scale
 
 
 def _coarse_size(header: Header, scale: int) -> tuple[int, int]:
@@ -276,16 +272,24 @@ def _painted(weights: Weights, quarter: Array) -> NDArray[np.float32]:
     return known[np.minimum(quarter, len(colours))].transpose(2, 0, 1)[None]
 
 
-def _drawn(denoiser: Denoiser, guide: Array, coarse: Array, segmap: Array, seed: int, options: Options) -> Array:
-    """Return what diffusion makes of the enlarged coarse picture, the guide."""
+def _guide(coarse: Array) -> NDArray[np.float32]:
+    """Return the coarse picture, enlarged to the size of the grid."""
+    return generated.enlarged(coarse[0], 4 * coarse.shape[2], 4 * coarse.shape[3])[None]
+
+
+def _drawn(denoiser: Denoiser, coarse: Array, segmap: Array, seed: int, options: Options) -> Array:
+    """Return what diffusion makes of the coarse picture; of a large one, it holds three at a time in float32."""
     steps, w = int(options.steps), options.guidance
     sigma = diffusion.schedule(steps, *denoiser.sigmas)
+    no_map = np.broadcast_to(np.zeros((), segmap.dtype), segmap.shape)
     D = diffusion.guided(
         lambda x, level: denoiser.denoise(x, coarse, segmap, level),
-        lambda x, level: denoiser.denoise(x, coarse, np.zeros_like(segmap), level),
+        lambda x, level: denoiser.denoise(x, coarse, no_map, level),
         w,
     )
-    x = guide + sigma[0] * diffusion.noise(seed, *guide.shape[2:])
+    x = diffusion.noise(seed, 4 * coarse.shape[2], 4 * coarse.shape[3])
+    x *= sigma[0]
+    x += _guide(coarse)
     passes = 1 if w == 1 else 2
     tell = options.progress or (lambda done, total: None)
     return diffusion.sample(D, x, sigma, lambda done: tell(passes * done, passes * steps))

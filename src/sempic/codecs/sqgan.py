@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from sempic import container, protection, runtime
 from sempic.codecs import generated
-from sempic.codecs.base import Codec, Decoded, Part, Writer
+from sempic.codecs.base import Codec, Contents, Decoded, Part, Writer
 from sempic.codecs.generated import CELL, MAP_FACTORS, SentMap, Weights, grid_size, match_colours, to_pixels
 from sempic.coding import grid, palette
 from sempic.coding import segmap as segmap_coder
@@ -90,7 +90,7 @@ class SqGan(Codec):
 
     def analyse(self, image: NDArray[np.uint8], settings: Any) -> Writer:
         """Segment the picture, run the encoder and rank its tokens."""
-        weights = _Weights(runtime.model(settings.model, self.name))
+        weights = _Weights.of(runtime.model(settings.model, self.name))
         keep = _keep_bias(settings.keep, weights.taxonomy)
         full = generated.segmented(image, weights.taxonomy, settings.segmap, settings.segmenter)
         rows, columns = grid_size(*image.shape[:2])
@@ -106,13 +106,14 @@ class SqGan(Codec):
         padded = generated.padded(image)
         colours = palette.encode(palette.measure(padded, quarter, len(weights.taxonomy)), weights.palette_tables)
         first = Section(kind, bytes((factor, len(colours))) + colours + coded_map)
-        vectors, relevance = weights.model.network("encoder").run(
-            image=generated.as_input(padded), segmap=weights.one_hot(quarter)
+        one_hot = weights.one_hot(quarter)
+        vectors, relevance = generated.run(
+            weights.model.network("encoder"), rows, columns, image=generated.as_planes(padded), segmap=one_hot
         )
-        shares = weights.one_hot(quarter)[0].reshape(-1, rows, 4, columns, 4).mean((2, 4))
-        ranked = relevance[0, 0] + np.tensordot(keep, shares, 1)
+        shares = one_hot[0].reshape(-1, rows, 4, columns, 4).mean((2, 4))
+        ranked = relevance[0] + np.tensordot(keep, shares, 1)
         header = Header(self.id, image.shape[1], image.shape[0], weights.model.card.fingerprint)
-        tokens = _nearest(vectors[0], weights.codebook("image"))
+        tokens = _nearest(vectors, weights.codebook("image"))
         classes = shrink(quarter, 4)
         if kind == SectionType.MAP_TOKENS:  # a network drew that map, so nothing may be coded under it
             classes = np.full_like(classes, UNKNOWN_CLASS)
@@ -139,15 +140,19 @@ class SqGan(Codec):
         segmap = enlarge(parsed.map.small, parsed.map.factor, height, width)
         return Decoded(pixels, segmap, (*stream.warnings, *parsed.warnings))
 
-    def describe(self, stream: Stream) -> list[Part]:
-        """Name what each section holds."""
+    def describe(self, stream: Stream) -> Contents:
+        """Name what each section holds, how the map travelled, how many tokens were sent, and in how many bytes.
+
+        Among the details, `flat_bytes` is what mask and tokens would take at one bit a position and log2 of the
+        codebook's size a token.
+        """
         parsed = _Parsed(stream)
         first, *bands = stream.sections
-        how = "tokens" if first.type == SectionType.MAP_TOKENS else "lossless"
+        lossless = first.type == SectionType.MAP
         shape = "×".join(map(str, parsed.map.small.shape[::-1]))
         for_colours = 1 + first.payload[1]
         coloured = (parsed.palette[:, 0] != palette.ABSENT).sum()
-        cells = f"{how}, {shape} cells of {parsed.map.factor}×{parsed.map.factor}"
+        cells = f"{'lossless' if lossless else 'tokens'}, {shape} cells of {parsed.map.factor}×{parsed.map.factor}"
         parts = [
             Part("map", len(first.payload) - for_colours, cells),
             Part("palette", for_colours, f"mean colours of {coloured} classes"),
@@ -156,38 +161,26 @@ class SqGan(Codec):
             parts.append(Part(f"tokens, band {number}", len(band.payload), f"{count} of {parsed.sent.size} positions"))
         if unused := sum(len(band.payload) for band in bands[len(parsed.band_counts) :]):
             parts.append(Part("unused", unused, "sections that cannot be decoded"))
-        return parts
+        sent, positions = int(parsed.sent.sum()), parsed.sent.size
+        bits = int(np.log2(len(parsed.weights.codebook("image"))))
+        detail = {
+            "map": next(k for k, v in MAP_FACTORS.items() if v == parsed.map.factor) if lossless else "tokens",
+            "tokens": sent,
+            "positions": positions,
+            "kept": round(sent / positions, 4),
+            "token_bytes": sum(len(band.payload) for band in bands),
+            "flat_bytes": -(-(bits * sent + positions) // 8),
+        }
+        return Contents(tuple(parts), tuple(parsed.warnings), detail)
 
     def model(self, header: Header) -> str:
         """Return the name of the model that the stream needs."""
         return runtime.model_by_fingerprint("sqgan", header.fingerprint).card.name
 
-    def warnings(self, stream: Stream) -> tuple[str, ...]:
-        """Name bands that are missing, damaged or beyond those announced."""
-        return tuple(_Parsed(stream).warnings)
-
-    def detail(self, stream: Stream) -> dict[str, Any]:
-        """Say how the map travelled, how many tokens were sent, and in how many bytes.
-
-        `flat_bytes` is what mask and tokens would take at one bit a position and log2 of the codebook's size a token.
-        """
-        parsed = _Parsed(stream)
-        sent, positions = int(parsed.sent.sum()), parsed.sent.size
-        is_lossless = stream.sections[0].type == SectionType.MAP
-        bits = int(np.log2(len(parsed.weights.codebook("image"))))
-        return {
-            "map": next(k for k, v in MAP_FACTORS.items() if v == parsed.map.factor) if is_lossless else "tokens",
-            "tokens": sent,
-            "positions": positions,
-            "kept": round(sent / positions, 4),
-            "token_bytes": sum(len(section.payload) for section in stream.sections[1:]),
-            "flat_bytes": -(-(bits * sent + positions) // 8),
-        }
-
 
 def sent_mask(data: bytes) -> NDArray[np.bool_]:
     """Return which tokens of a stream were sent, one bool for each 16×16 cell of the picture."""
-    return _Parsed(container.read(protection.recover(data).stream)).sent
+    return _Parsed(protection.read(data)).sent
 
 
 class _SqGanWriter(Writer):
@@ -222,7 +215,7 @@ class _Parsed:
 
     def __init__(self, stream: Stream) -> None:
         header, (first, *bands) = stream.header, stream.sections
-        self.weights = _Weights(runtime.model_by_fingerprint("sqgan", header.fingerprint))
+        self.weights = _Weights.of(runtime.model_by_fingerprint("sqgan", header.fingerprint))
         rows, columns = grid_size(header.height, header.width)
         if len(first.payload) < 2 or len(first.payload) < 2 + first.payload[1]:
             raise StreamError("The stream's map is too short.")
@@ -268,7 +261,7 @@ class _Weights(Weights):
 
     def grid_tables(self, stream: str) -> grid.GridTables:
         """Return the coding tables of the "image" or "map" stream."""
-        return grid.GridTables.from_arrays(self.tables(f"{stream}.grid."))
+        return self.built(f"{stream}.grid.", grid.GridTables.from_arrays)
 
 
 def _encode_map_tokens(
@@ -276,11 +269,10 @@ def _encode_map_tokens(
 ) -> tuple[bytes, SentMap]:
     """Code the map as its own masked tokens (G_s); return the bytes, and the map that the decoder will see."""
     missing = (0, 4 * rows - quarter.shape[0]), (0, 4 * columns - quarter.shape[1])
-    vectors, relevance = weights.model.network("map_encoder").run(
-        segmap=weights.one_hot(np.pad(quarter, missing, mode="edge"))
-    )
-    tokens = _nearest(vectors[0], weights.codebook("map"))
-    order = np.argsort(-relevance[0, 0], axis=None, kind="stable")
+    one_hot = weights.one_hot(np.pad(quarter, missing, mode="edge"))
+    vectors, relevance = generated.run(weights.model.network("map_encoder"), rows, columns, segmap=one_hot)
+    tokens = _nearest(vectors, weights.codebook("map"))
+    order = np.argsort(-relevance[0], axis=None, kind="stable")
     chosen = np.zeros(tokens.shape, np.bool_)
     chosen.reshape(-1)[order[: int(kept * tokens.size)]] = True
     unknown = np.full(tokens.shape, UNKNOWN_CLASS, np.uint8)
@@ -300,8 +292,9 @@ def _draw_map(weights: _Weights, tokens: Array, sent: Array, height: int, width:
     """Run D_s: the map's tokens to ids of height×width cells."""
     codes = weights.codebook("map")[tokens].transpose(2, 0, 1) * sent
     padded_codes, padded_sent, _ = _whole_windows(codes, sent, np.zeros((1, 1)))
-    (logits,) = weights.model.network("map_decoder").run(codes=padded_codes, kept=padded_sent)
-    ids = logits[0, :, :height, :width].argmax(0)
+    network = weights.model.network("map_decoder")
+    (logits,) = generated.run(network, *padded_sent.shape[2:], codes=padded_codes, kept=padded_sent)
+    ids = logits[:, :height, :width].argmax(0)
     return SentMap(np.where(ids == len(weights.taxonomy), VOID, ids).astype(np.uint8), 4)
 
 

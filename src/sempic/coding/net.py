@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache, cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,51 +61,59 @@ class IntegerNet:
         return cls(*(arrays[prefix + name] for name in ("sizes", "first", "hidden", "out")))
 
     @cached_property
-    def _exact(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The later layers in floats that hold every sum exactly: below 2^53. The second is divided by 256 already."""
-        return self.hidden / np.array([[_ONE]] * (len(self.hidden) - 1) + [[1]]), self.out.astype(np.float64)
+    def _exact(self) -> tuple[NDArray[np.float64], ...]:
+        """The later layers in floats that hold every sum exactly: below 2^53. Each is a matrix and its bias, or one a
+        group; the first matrix is divided by 256 already, and the last bias multiplied."""
+        out = self.out.astype(np.float64)
+        return self.hidden[:-1] / _ONE, self.hidden[-1].astype(np.float64), out[:, :-1], _ONE * out[:, -1]
 
     @cached_property
-    def _joint(self) -> tuple[Floats, NDArray[np.int64], list[int], NDArray[np.int64]]:
+    def _joint(self) -> tuple[Floats, Floats, Floats]:
         """The first layer by runs of features, since one look-up for each run costs half of one for each feature.
 
-        Returns the sums of weights for all values of a run together (in floats that hold them exactly: below 2^24),
-        each feature's factor in the number of a run's values, where runs begin, and where their sums do (runs x 1).
+        Returns the sums of weights for all values of a run together, each feature's factor in the number of those
+        values (f x runs), and where the sums of each run begin; all in floats that hold them exactly: below 2^24.
         """
         starts: list[int] = []
         for feature, size in enumerate(self.sizes):
             if not starts or int(np.prod(self.sizes[starts[-1] : feature])) * size > _RUN:
                 starts.append(feature)
         first, offsets = self.first.astype(np.float32), begins(self.sizes)
-        factors, sums = np.ones(len(self.sizes), np.int64), []
-        for start, end in zip(starts, [*starts[1:], len(self.sizes)], strict=True):
+        factors, sums = np.zeros((len(self.sizes), len(starts)), np.float32), []
+        for run, (start, end) in enumerate(pairwise([*starts, len(self.sizes)])):
             total = np.zeros((1, first.shape[1]), np.float32)
             for feature in range(start, end):
                 own = first[offsets[feature] : offsets[feature] + self.sizes[feature]]
                 total = (total[:, None] + own).reshape(-1, first.shape[1])
-                factors[start:feature] *= self.sizes[feature]
+                factors[start:feature, run] *= self.sizes[feature]
+                factors[feature, run] = 1
             sums.append(total)
-        return np.concatenate(sums), factors, starts, begins(np.array([len(total) for total in sums]))[:, None]
+        return np.concatenate(sums), factors, begins(np.array([len(total) for total in sums])).astype(np.float32)
 
     def frequencies(self, features: Ints, groups: Ints | None = None) -> NDArray[np.int64]:
         """Return n x m frequencies for n x f features (0..size-1 each) and, with several groups, n group numbers."""
-        sums, factors, starts, offsets = self._joint
-        values = np.add.reduceat(features * factors, starts, axis=1)
-        active = sums.take(values.T + offsets, axis=0).sum(axis=0)
-        hidden, out = self._exact
-        active = np.maximum(active, 0).astype(np.float64) @ hidden[:-1]
-        active += hidden[-1]
+        sums, factors, starts = self._joint
+        hidden, hidden_bias, out, out_bias = self._exact
+        # A decoder asks for a few rows thousands of times, so what costs here is the number of calls.
+        values = features.astype(np.float32) @ factors
+        values += starts
+        summed = np.add.reduce(sums.take(values.T.astype(np.intp), axis=0), axis=0)
+        active = np.maximum(summed, 0, out=summed).astype(np.float64) @ hidden
+        active += hidden_bias
         np.floor(active, out=active)
-        np.clip(active, 0, _TOP, out=active)
+        np.minimum(np.maximum(active, 0, out=active), _TOP, out=active)
         if groups is None:
-            scores = active @ out[0, :-1] + _ONE * out[0, -1]
+            scores = active @ out[0]
+            scores += out_bias[0]
         else:
             scores = np.empty((len(features), out.shape[2]))
             for group in np.unique(groups):
                 part = groups == group
-                scores[part] = active[part] @ out[group, :-1] + _ONE * out[group, -1]
-        below = (scores.max(axis=1, keepdims=True) - scores) / _ONE
-        return normalise(_powers()[np.minimum(below, _DEPTH).astype(np.int64)])
+                scores[part] = active[part] @ out[group] + out_bias[group]
+        np.subtract(np.maximum.reduce(scores, axis=1, keepdims=True), scores, out=scores)
+        scores /= _ONE
+        np.minimum(scores, _DEPTH, out=scores)
+        return normalise(_powers().take(scores.astype(np.intp)))
 
 
 def begins(sizes: Ints) -> NDArray[np.int64]:

@@ -15,6 +15,7 @@ TOTAL = 1 << 20
 
 # Fed with exact probabilities, its sums are exact and what is left are IEEE products: the same on every machine.
 _FAMILY = constriction.stream.model.Categorical(perfect=False)
+_SHARE = np.float32(1 / TOTAL)
 _STATE_BYTES = 8
 _WORD_BYTES = 4
 
@@ -22,9 +23,11 @@ _WORD_BYTES = 4
 def normalise(weights: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return rows of frequencies (each >= 1, adding up to `TOTAL`) in proportion to n x m weights in 0..2^40."""
     n_symbols = weights.shape[1]
-    total = np.maximum(weights.sum(axis=1, keepdims=True), 1)
-    frequencies: NDArray[np.int64] = 1 + weights * (TOTAL - n_symbols) // total
-    frequencies[np.arange(len(weights)), weights.argmax(axis=1)] += TOTAL - frequencies.sum(axis=1)
+    total = np.maximum(np.add.reduce(weights, axis=1, keepdims=True), 1)
+    frequencies: NDArray[np.int64] = weights * (TOTAL - n_symbols)
+    frequencies //= total
+    frequencies += 1
+    frequencies[np.arange(len(weights)), weights.argmax(axis=1)] += TOTAL - np.add.reduce(frequencies, axis=1)
     return frequencies
 
 
@@ -49,7 +52,7 @@ def encode(batches: Iterable[tuple[NDArray[np.integer], NDArray[np.integer]]]) -
 
 
 def _probabilities(frequencies: NDArray[np.integer]) -> NDArray[np.float32]:
-    return frequencies.astype(np.float32) * np.float32(1 / TOTAL)
+    return frequencies.astype(np.float32) * _SHARE
 
 
 def _head(value: int, n_bytes: int) -> int:

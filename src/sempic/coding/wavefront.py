@@ -45,7 +45,8 @@ def diagonals(height: int, width: int, at_least: int = 1) -> Iterator[Index]:
     size = 0
     for diagonal in range(2 * (height - 1) + width):
         top, bottom = max(0, (diagonal - width + 2) // 2), min(height - 1, diagonal // 2)
-        batch.append(origin + diagonal + (stride - 2) * np.arange(top, bottom + 1))
+        start = origin + diagonal
+        batch.append(np.arange(start + (stride - 2) * top, start + (stride - 2) * bottom + 1, stride - 2))
         size += bottom + 1 - top
         if size >= at_least:
             yield np.concatenate(batch) if len(batch) > 1 else batch[0]

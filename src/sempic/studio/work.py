@@ -172,7 +172,7 @@ def show(stream: bytes, view: View, upload: Upload | None = None) -> Iterator[St
     yield Step("Decoding")
     for model in view.models:
         runtime.model(model)  # which streams may name from now on
-    info, read = sempic.inspect(stream), container.read(protection.recover(stream).stream)
+    info, read = sempic.inspect(stream), protection.read(stream)
     base = codecs.codec(info.codec).base_sections(read)
     used = stream
     if view.layers is not None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sempic import container
-from sempic.codecs.base import Codec, Decoded, Part, Writer
+from sempic.codecs.base import Codec, Contents, Decoded, Part, Writer
 from sempic.container import Header, Section, Stream
 from sempic.errors import InputError, StreamError
 
@@ -97,26 +97,24 @@ class PictureCodec(Codec, Generic[Pixels]):
         width, height = stream.header.width, stream.header.height
         section = stream.sections[0]
         pixels = self.expand(section.payload, *scaled(width, height, self._scale(section)))
-        return Decoded(self.enlarge(pixels, width, height), warnings=stream.warnings + self.warnings(stream))
+        return Decoded(self.enlarge(pixels, width, height), warnings=stream.warnings + self._ignored(stream))
 
-    def describe(self, stream: Stream) -> list[Part]:
-        """Name the picture and what follows it."""
+    def describe(self, stream: Stream) -> Contents:
+        """Name the picture and what follows it, and say how many times the picture was scaled down."""
         first, *others = stream.sections
-        parts = [Part("picture", len(first.payload), f"{self.title} at 1/{self._scale(first)} size")]
-        return parts + [Part("unknown", len(other.payload), f"section of type {other.type}") for other in others]
-
-    def warnings(self, stream: Stream) -> tuple[str, ...]:
-        """Say how many sections follow the picture, as none should."""
-        count = len(stream.sections) - 1
-        return (f"{count} section(s) after the picture are not known to this release and are ignored.",) * bool(count)
-
-    def detail(self, stream: Stream) -> dict[str, Any]:
-        """Say how many times the picture was scaled down."""
-        return {"scale": self._scale(stream.sections[0])}
+        scale = self._scale(first)
+        parts = [Part("picture", len(first.payload), f"{self.title} at 1/{scale} size")]
+        parts += [Part("unknown", len(other.payload), f"section of type {other.type}") for other in others]
+        return Contents(tuple(parts), self._ignored(stream), {"scale": scale})
 
     def damaged(self, why: str) -> StreamError:
         """Return the error for a payload that cannot be decoded."""
         return StreamError(f"The {self.title} picture in the stream is damaged: {why}.")
+
+    def _ignored(self, stream: Stream) -> tuple[str, ...]:
+        """Say how many sections follow the picture, as none should."""
+        count = len(stream.sections) - 1
+        return (f"{count} section(s) after the picture are not known to this release and are ignored.",) * bool(count)
 
     def _scale(self, section: Section) -> int:
         if section.type not in SCALES.values():

@@ -15,8 +15,8 @@ from sempic.errors import StreamError
 
 STRENGTHS = 63
 """The highest strength of detail, as it is sent."""
-QP, QP_OCTAVE = 32, 6
-"""The quantiser at which detail costs what was asked for, and by how much more its step is twice as wide."""
+QP, QP_OCTAVE = 34, 5
+"""The quantiser at which detail may cost what was asked for, and after how much more of it this doubles."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ def encode(
 ) -> list[bytes]:
     """Return the payloads of layers at these scales and QPs, each of which refines those before.
 
-    Each takes as much of the drawn picture's detail as costs it so many decibels of PSNR, in proportion to the width of
-    the quantiser's step: what is left of a coarse layer is little, and it lies further from the original anyway.
+    Each takes as much of the drawn picture's detail as costs it so many decibels of PSNR, and more where it is coarse:
+    there it has little detail of its own, and pays most for it in meaning.
     """
     height, width, _ = image.shape
     wanted, planes, payloads = yuv.shrink(image, width, height), nothing(width, height), []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from io import BytesIO
+from typing import Any
 
 from sempic.bench import curves, tables
 from sempic.bench.results import Result
@@ -46,12 +47,17 @@ def png(results: Sequence[Result], distortion: str = "psnr", perception: str = "
 
 
 def _lines(results: Sequence[Result], distortion: str, perception: str) -> dict[tuple[str, str], list[Spot]]:
-    """Return the spots of each codec at each point, in the order of the results."""
+    """Return the spots of each codec at each point, in the order of its settings."""
     lines: dict[tuple[str, str], list[Spot]] = {}
-    for result in results:
+    for result in sorted(results, key=_order):
         settings = ", ".join(f"{name} {value}" for name, value in result.settings.items())
         for point in result.points:
             x, y = (point.metrics.get(metric, math.nan) for metric in (distortion, perception))
             if math.isfinite(x) and math.isfinite(y):
                 lines.setdefault((result.codec, point.point), []).append((x, y, settings))
     return lines
+
+
+def _order(result: Result) -> list[tuple[str, bool, Any]]:
+    """Return what sorts results by the values of their settings: numbers before texts, which do not compare."""
+    return [(name, isinstance(value, str), value) for name, value in result.settings.items()]

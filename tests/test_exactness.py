@@ -63,7 +63,7 @@ def in_pytorch(patch: pytest.MonkeyPatch, model: runtime.Model) -> None:
     if model.card.kind == "sqgan":
         models.restore_stream(network, model, "image")
     else:
-        models.restore_layered(network, model)
+        models.restore_picture(network, model)
     network.eval()
 
     class Decoder:

@@ -30,7 +30,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Image.fromarray(scene(seed, 192, 144).image).save(folder / "mine" / f"{seed}.png")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        settings = ["data=folder:mine", "steps=1", "batch=1", "crop=64", "precision=fp32", "widths=[16,16,16,16]"]
+        settings = ["init=", "data=folder:mine", "steps=1", "batch=1", "crop=64"]
+        settings += ["precision=fp32", "widths=[16,16,16,16]"]
         options = config.load("spic", settings)
         config.save(options, folder / "run")
         train(build.recipe(options), folder / "run", options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from sempic.training.recipe_spic import SpicRecipe
 from sempic.training.recipe_sqgan import ImageRecipe, MapRecipe
 from sempic.training.sampler import Pool, Sampler, Source
 from sempic.training.segmenters import Judge, Segmenter
+from sempic.training.spic import SIGMA_MAX, SIGMA_MIN
 from sempic.training.sqgan import MapStream
 
 
@@ -100,6 +102,33 @@ def test_a_step_of_each_recipe_changes_the_weights_and_reports(name):
     if name in ("sqgan-image", "sqgan-predicted", "layered", "spic"):
         assert scalars["balance"] > 0
         assert any(not torch.equal(adversaries[key], value) for key, value in made.adversaries.state_dict().items())
+
+
+def test_chains_of_spic_start_with_most_noise_and_noised_originals_stand_alone():
+    made, rng = recipe("spic"), np.random.default_rng(0)
+    drawn = [made.batch(rng)[-1] for _ in range(30)]
+    assert {len(levels) for levels in drawn} == {1, 2, 3}
+    for levels in drawn:
+        assert (levels[0] == SIGMA_MAX).all()
+        assert (levels[:-1] > levels[1:]).all()
+        assert (levels >= SIGMA_MIN).all()
+    made.options = replace(made.options, chain=1)
+    alone = torch.stack([made.batch(rng)[-1] for _ in range(30)])
+    assert alone.shape == (30, 1, 2)
+    assert 0.2 < (alone == SIGMA_MAX).float().mean() < 0.6
+
+
+def test_later_passes_of_spic_see_what_the_earlier_ones_drew():
+    made, seen = recipe("spic"), []
+    made.networks.register_forward_hook(lambda network, given, drawn: seen.append((given, drawn.detach())))
+    *shown, _ = made.batch(np.random.default_rng(0))
+    levels = torch.tensor([[SIGMA_MAX] * 2, [0.1] * 2, [0.05] * 2])
+    made.step([*shown, levels], 0.0, Accelerator(mixed_precision="no", cpu=True))
+    assert len(seen) == 3
+    passes = zip(levels, seen, strict=True)
+    for (sigma, ((before, *_), drawn)), (lower, ((after, *_), _)) in pairwise(passes):
+        fall = (lower / sigma).reshape(-1, 1, 1, 1)
+        assert torch.allclose(after, drawn + fall * (before - drawn), atol=1e-6)
 
 
 def test_a_segmenter_learns_from_labelled_pictures_alone():

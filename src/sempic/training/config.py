@@ -78,8 +78,8 @@ class Options:
     """What the sides of crops must be multiples of."""
 
     def __post_init__(self) -> None:
-        for name in ("crop", "batch", "accumulate", "steps", "log_every", "learning_rate"):
-            if not getattr(self, name) > 0:
+        for name in ("crop", "batch", "accumulate", "steps", "log_every", "learning_rate", "chain"):
+            if not getattr(self, name, 1) > 0:
                 raise InputError(f"'{name}' is {getattr(self, name)}; it must be above 0.")
         if self.crop % self.cell:
             raise InputError(f"'crop' is {self.crop}; crops of this recipe have sides of a multiple of {self.cell}.")
@@ -181,6 +181,9 @@ class SpicOptions(PictureOptions):
     matching: float = 0.1
     noise: float = 0.0
     """The weight of the error in the noise, squared: of the picture's error in units of the noise level."""
+    chain: int = 3
+    """At most so many passes, one after another from the coarse picture, of which the last is trained; 1 for single
+    passes over noised originals."""
     no_map: float = 0.2
     no_coarse: float = 0.05
     """How often the map is left out, for guidance, and how often the coarse picture is, as in a stream that was cut."""

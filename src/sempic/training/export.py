@@ -121,7 +121,8 @@ def restore(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
         raise ModelError(f"The model lacks {len(missing)} weights that training needs, such as {missing[0]}.")
     other = [k for k, v in state.items() if k in weights and weights[k].numel() != v.numel()]
     if other:
-        raise ModelError(f"The model's weights are of another size than what is trained, such as {other[0]}.")
+        told = f"The model's weights are of another size than what is trained, such as {other[0]}."
+        raise ModelError(f"{told} Widths and blocks must be the model's, or training start from nothing: 'init='.")
     network.load_state_dict({k: weights[k].reshape(v.shape) if k in weights else v for k, v in state.items()})
 
 

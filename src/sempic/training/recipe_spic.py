@@ -24,14 +24,15 @@ SHOWN = (4, 34)
 SCALES, QPS = (4, 4, 4, 3, 6), (20, 46)
 """How coarse pictures are made: each entry as likely, QPs between these bounds."""
 STARTS = 0.4
-"""The share of pictures at the highest level of noise."""
+"""The share of noised pictures at the highest level, where chains start and most is to be drawn."""
 
 
 class SpicRecipe(PictureRecipe):
     """Denoising at all noise levels, judged as in `PictureRecipe`.
 
     Squares alone would make of each step the mean of all pictures that fit, and of few steps a soft picture. A
-    discriminator at every noise level lets few steps do (as in Sauer et al. 2023, without a teacher).
+    discriminator at every noise level lets few steps do (as in Sauer et al. 2023, without a teacher). What a later
+    step sees is no noised original but what the steps before made, and is so in training (as in Kohler et al. 2024).
     """
 
     def __init__(self, sampler: Sampler, segmenter: Segmenter, options: SpicOptions) -> None:
@@ -47,23 +48,37 @@ class SpicRecipe(PictureRecipe):
         painted = torch.einsum("nchw,nck->nkhw", segmap, palette) + 0.5 * (1 - segmap.sum(1, keepdim=True))
         left_out = torch.from_numpy(rng.random((2, count, 1, 1, 1)))
         coarse = torch.where(left_out[0] < self.options.no_coarse, painted, coarse)
-        sigma = np.exp(rng.uniform(np.log(SIGMA_MIN), np.log(SIGMA_MAX), count))
-        # Chains start at the highest level, where most is to be drawn.
-        sigma = np.where(rng.random(count) < STARTS, SIGMA_MAX, sigma)
         told = segmap * (left_out[1] >= self.options.no_map)
-        return [images, segmap, told.float(), labels, coarse, torch.tensor(sigma, dtype=torch.float32)]
+        levels = torch.tensor(self._levels(count, rng), dtype=torch.float32)
+        return [images, segmap, told.float(), labels, coarse, levels]
+
+    def _levels(self, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        """Draw falling levels of noise, passes×count: of a chain, or one for each picture."""
+        before = int(rng.integers(self.options.chain))
+        sigma = np.exp(rng.uniform(np.log(SIGMA_MIN), np.log(SIGMA_MAX), (max(before, 1), count)))
+        if self.options.chain == 1:
+            return np.where(rng.random(count) < STARTS, SIGMA_MAX, sigma)
+        return np.vstack([np.full(count, SIGMA_MAX), -np.sort(-sigma, 0)])[: before + 1]
 
     def step(self, batch: list[Tensor], progress: float, accelerator: Accelerator) -> dict[str, Tensor]:
-        images, segmap, told, labels, coarse, sigma = batch
+        images, segmap, told, labels, coarse, levels = batch
         images = images.contiguous(memory_format=torch.channels_last)
-        level = sigma.reshape(-1, 1, 1, 1)
+        first, *others = levels.reshape(*levels.shape, 1, 1, 1)
         # Chains start from the coarse picture: noise of 0.5 still tells, seen from afar, what the original has besides.
-        clean = torch.where(level < SIGMA_MAX, images, enlarged(coarse))
-        noisy = clean + level * torch.randn_like(images)
-        with accelerator.autocast():
-            decoded = self.networks(noisy, coarse, told, sigma)
-        decoded = decoded.float()
-        noise = ((decoded - images) / level).square().mean()
+        clean = torch.where(first < SIGMA_MAX, images, enlarged(coarse))
+        noisy, sigma = clean + first * torch.randn_like(images), first
+
+        def D(x: Tensor, level: Tensor) -> Tensor:
+            with accelerator.autocast():  # anew each time: it remembers weights without gradients as such
+                decoded: Tensor = self.networks(x, coarse, told, level.flatten())
+            return decoded.float()
+
+        for lower in others:
+            with torch.no_grad():
+                drawn = D(noisy, sigma)
+            noisy, sigma = drawn + lower / sigma * (noisy - drawn), lower
+        decoded = D(noisy, sigma)
+        noise = ((decoded - images) / sigma).square().mean()
         loss = self.options.noise * noise
         scalars = self.update(decoded, decoded, images, labels, segmap, loss, progress, accelerator)
         return scalars | {"noise": noise.detach()}

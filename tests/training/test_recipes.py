@@ -115,7 +115,7 @@ def test_chains_of_spic_start_with_most_noise_and_noised_originals_stand_alone()
     made.options = replace(made.options, chain=1)
     alone = torch.stack([made.batch(rng)[-1] for _ in range(30)])
     assert alone.shape == (30, 1, 2)
-    assert 0.2 < (alone == SIGMA_MAX).float().mean() < 0.6
+    assert 0.4 < (alone == SIGMA_MAX).float().mean() < 0.8
 
 
 def test_later_passes_of_spic_see_what_the_earlier_ones_drew():

@@ -23,8 +23,8 @@ SHOWN = (4, 34)
 """The scale and QP of the coarse pictures that are shown at each checkpoint."""
 SCALES, QPS = (4, 4, 4, 3, 6), (20, 46)
 """How coarse pictures are made: each entry as likely, QPs between these bounds."""
-STARTS = 0.4
-"""The share of noised pictures at the highest level, where chains start and most is to be drawn."""
+STARTS = 0.6
+"""The share of chains of one pass, and of noised pictures at the highest level: there most is drawn."""
 
 
 class SpicRecipe(PictureRecipe):
@@ -54,7 +54,7 @@ class SpicRecipe(PictureRecipe):
 
     def _levels(self, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
         """Draw falling levels of noise, passes×count: of a chain, or one for each picture."""
-        before = int(rng.integers(self.options.chain))
+        before = 0 if rng.random() < STARTS else int(rng.integers(self.options.chain))
         sigma = np.exp(rng.uniform(np.log(SIGMA_MIN), np.log(SIGMA_MAX), (max(before, 1), count)))
         if self.options.chain == 1:
             return np.where(rng.random(count) < STARTS, SIGMA_MAX, sigma)

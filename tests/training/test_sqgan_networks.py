@@ -250,11 +250,19 @@ def test_class_weights_are_looked_up_by_pixel():
     assert losses.per_pixel(weights, torch.tensor([[[0, 1, 10, 11, 255]]])).tolist() == [[[[3, 1, 1, 0.5, 0.5]]]]
 
 
-def test_hinge_losses_want_the_right_sides():
-    sure, torn = [torch.full((1, 1, 2, 2), 2.0)], [torch.zeros(1, 1, 2, 2)]
-    assert losses.hinge_discriminator(sure, [-sure[0]]) == 0
-    assert losses.hinge_discriminator(torn, torn) == 2
-    assert losses.hinge_generator(sure) == -2
+def test_a_discriminator_reads_classes_and_sees_through_what_is_drawn():
+    labels = torch.tensor([[[0, 0], [1, 255]]]).repeat_interleave(4, 1).repeat_interleave(4, 2)
+    sure = torch.full((1, 3, 2, 2), -20.0)  # two classes and "drawn"
+    sure[0, 0, 0], sure[0, 1, 1] = 20, 20
+    importance = (1.0, 3.0, 1.0)
+    assert losses.recognised([sure], labels, importance) < 1e-6
+    assert losses.seen_through([sure]) > 30
+    torn = torch.zeros_like(sure)
+    assert torch.isclose(losses.recognised([torn, torn], labels, importance), torch.tensor(3.0).log())
+    # The place of the second class counts three times as much as each of the other two; void does not count.
+    wrong = sure.clone()
+    wrong[0, :, 1, 0] = torch.tensor([20.0, -20.0, -20.0])
+    assert torch.isclose(losses.recognised([wrong], labels, importance), torch.tensor(40 * 3 / 5))
 
 
 def test_feature_distance_is_0_for_the_same_and_blind_to_scale():
@@ -267,9 +275,9 @@ def test_feature_distance_is_0_for_the_same_and_blind_to_scale():
 
 def test_the_discriminator_judges_at_four_scales():
     features = [torch.rand(1, c, 32 // s, 32 // s) for c, s in ((24, 1), (40, 2), (112, 4), (320, 8))]
-    realness, hidden = losses.Discriminator(11)(torch.rand(1, 3, 128, 128), features, torch.rand(1, 11, 32, 32))
-    assert [h.shape[2:] for h in hidden] == [r.shape[2:] for r in realness]
-    assert [tuple(r.shape) for r in realness] == [(1, 1, 32, 32), (1, 1, 32, 32), (1, 1, 16, 16), (1, 1, 8, 8)]
+    logits, hidden = losses.Discriminator(11)(torch.rand(1, 3, 128, 128), features)
+    assert [h.shape[2:] for h in hidden] == [x.shape[2:] for x in logits]
+    assert [tuple(x.shape) for x in logits] == [(1, 12, 32, 32), (1, 12, 32, 32), (1, 12, 16, 16), (1, 12, 8, 8)]
 
 
 def test_the_meaning_ignores_void():

@@ -36,15 +36,14 @@ class PictureRecipe(Recipe):
         judged: Tensor,
         images: Tensor,
         labels: Tensor,
-        segmap: Tensor,
         loss: Tensor,
         progress: float,
         accelerator: Accelerator,
     ) -> dict[str, Tensor]:
         """Update the networks by what is said of their pictures and by a `loss` of other things, then the adversaries.
 
-        `judged` is what of the `decoded` pictures gets criticised against the `images`; `segmap` is one-hot at a
-        quarter of their size. Returns scalars for the log.
+        `judged` is what of the `decoded` pictures gets criticised against the `images` and their `labels` (N×H×W).
+        Returns scalars for the log.
         """
         self.critic.to(images.device)
         weights = self.weights
@@ -63,12 +62,13 @@ class PictureRecipe(Recipe):
             scalars = {"l1": l1, "features": distance, "meaning": meaning}
             criticism = fidelity
             if adversarial:
-                real = self.adversaries(images, real_features, segmap)
-                fake = self.adversaries(leaf, features, segmap)
-                fooling = losses.hinge_generator(fake.realness)
+                real = self.adversaries(images, real_features)
+                fake = self.adversaries(leaf, features)
+                fooling = losses.recognised(fake.logits, labels, weights.importance)
                 self._rebalance(fidelity, fooling, leaf, accelerator)
-                # A discriminator arrives over a twentieth of the run, so that it does not shock the codec.
-                arrival = min(1.0, (progress - weights.adversarial_from) / 0.05)
+                # A discriminator learns alone for a twentieth of the run and arrives over another one, so that it does
+                # not shock the codec.
+                arrival = min(1.0, max(0.0, (progress - weights.adversarial_from) / 0.05 - 1))
                 criticism = fidelity + arrival * self.adversaries.balance * fooling
                 scalars["fooling"] = fooling
                 if weights.matching:
@@ -89,8 +89,8 @@ class PictureRecipe(Recipe):
         generator.zero_grad()
         if adversarial:
             with accelerator.autocast():
-                fake = self.adversaries(leaf.detach(), [f.detach() for f in features], segmap)
-                judgement = losses.hinge_discriminator(real.realness, fake.realness)
+                fake = self.adversaries(leaf.detach(), [f.detach() for f in features])
+                judgement = losses.recognised(real.logits, labels, weights.importance) + losses.seen_through(fake.logits)
             accelerator.backward(judgement)
             average_gradients(self.adversaries, accelerator)
             discriminator.step()

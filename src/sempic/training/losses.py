@@ -62,51 +62,60 @@ def crowding(codes: Tensor, wanted: float) -> Tensor:
 
 
 class Judgement(NamedTuple):
-    """What a discriminator's heads say: realness by place (N×1×h×w), and the features that it is read from."""
+    """What a discriminator's heads say: logits by place (N×(classes+1)×h×w, the last for "drawn"), and the features that
+    they are read from."""
 
-    realness: list[Tensor]
+    logits: list[Tensor]
     hidden: list[Tensor]
 
 
 class Discriminator(nn.Module):
-    """Patch discriminators on pixels and on the critic's features, map-conditioned and spectrally normalised.
+    """Segmenters of pixels and of the critic's features that read classes in originals, and "drawn" in what is drawn.
 
-    Judging frozen features next to pixels is the idea of projected GANs (Sauer et al. 2021): it learns in thousands of
-    steps what a discriminator on pixels alone learns in hundreds of thousands.
+    Whoever wants to fool them must draw what is recognised as the class that belongs there: as in OASIS (Schönfeld et
+    al. 2021). Judging frozen features next to pixels is the idea of projected GANs (Sauer et al. 2021): it learns in
+    thousands of steps what a discriminator on pixels alone learns in hundreds of thousands.
     """
 
     def __init__(self, classes: int, width: int = 32) -> None:
         super().__init__()
         self.first = spectral_norm(nn.Conv2d(3, width, 4, 2, 1))
         self.second = spectral_norm(nn.Conv2d(width, 2 * width, 4, 2, 1))
-        self.pixels = self._head(2 * width + classes, 3 * width)
-        self.features = nn.ModuleList(self._head(c + classes, 96) for c in TAPPED_CHANNELS[:3])
+        self.pixels = self._head(2 * width, 3 * width, classes)
+        self.features = nn.ModuleList(self._head(c, 96, classes) for c in TAPPED_CHANNELS[:3])
 
     @staticmethod
-    def _head(channels: int, width: int) -> nn.Sequential:
+    def _head(channels: int, width: int, classes: int) -> nn.Sequential:
         return nn.Sequential(
             spectral_norm(nn.Conv2d(channels, width, 3, padding=1)), nn.LeakyReLU(0.2),
             spectral_norm(nn.Conv2d(width, width, 3, padding=1)), nn.LeakyReLU(0.2),
-            spectral_norm(nn.Conv2d(width, 1, 1)),
+            nn.Conv2d(width, classes + 1, 1),
         )  # fmt: skip
 
-    def forward(self, image: Tensor, features: list[Tensor], segmap: Tensor) -> Judgement:
-        """N×3×H×W pictures, their features and one-hot maps at a quarter → judgement at strides 4, 4, 8, 16."""
+    def forward(self, image: Tensor, features: list[Tensor]) -> Judgement:
+        """N×3×H×W pictures and their features → judgement at strides 4, 4, 8, 16."""
         x = F.leaky_relu(self.first(image * 2 - 1), 0.2)
         x = F.leaky_relu(self.second(x), 0.2)
-        hidden = [self.pixels[:-1](torch.cat([x, segmap], 1))]
-        for stride, f, head in zip((1, 2, 4), features[:3], self.features, strict=True):
+        hidden = [self.pixels[:-1](x)]
+        for f, head in zip(features[:3], self.features, strict=True):
             # Features reach magnitudes of ten and more; a fixed scale keeps the heads in their working range.
-            hidden.append(head[:-1](torch.cat([f * 0.2, F.avg_pool2d(segmap, stride)], 1)))
+            hidden.append(head[:-1](f * 0.2))
         return Judgement([head[-1](h) for head, h in zip([self.pixels, *self.features], hidden, strict=True)], hidden)
 
 
-def hinge_discriminator(real: list[Tensor], fake: list[Tensor]) -> Tensor:
-    """Hinge loss of the discriminator, averaged over its heads."""
-    losses = [F.relu(1 - r.float()).mean() + F.relu(1 + f.float()).mean() for r, f in zip(real, fake, strict=True)]
-    return torch.stack(losses).mean()
+def recognised(logits: list[Tensor], labels: Tensor, importance: Sequence[float]) -> Tensor:
+    """Cross-entropy of a discriminator's reading against N×H×W labels, averaged over its heads; void does not count."""
+    *weights, _ = importance
+    weight = torch.tensor([*weights, 1.0], device=labels.device)
+    return torch.stack([F.cross_entropy(x.float(), _at(labels, x), weight, ignore_index=VOID) for x in logits]).mean()
 
 
-def hinge_generator(fake: list[Tensor]) -> Tensor:
-    """Hinge loss of the generator, averaged over the discriminator's heads."""
-    return -torch.stack([f.float().mean() for f in fake]).mean()
+def seen_through(logits: list[Tensor]) -> Tensor:
+    """Cross-entropy of a discriminator's reading against "drawn" everywhere, averaged over its heads."""
+    return torch.stack([-x.float().log_softmax(1)[:, -1].mean() for x in logits]).mean()
+
+
+def _at(labels: Tensor, logits: Tensor) -> Tensor:
+    """Return the labels at the places of logits."""
+    stride = labels.shape[-1] // logits.shape[-1]
+    return labels[:, stride // 2 :: stride, stride // 2 :: stride]

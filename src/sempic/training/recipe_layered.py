@@ -67,7 +67,7 @@ class LayeredRecipe(PictureRecipe):
         price = (interpolation(rate) @ self.adversaries.log_prices).exp()
         pricing = (spent * heard).sum() / heard.sum().clamp(min=1)
         loss = (price * pull * heard).mean() + PRICING / CHANNELS * pricing + self.options.crowding * crowding
-        scalars = self.update(decoded, decoded, images, labels, segmap, loss, progress, accelerator)
+        scalars = self.update(decoded, decoded, images, labels, loss, progress, accelerator)
         self._reprice(spent.detach(), rate, shares, accelerator)
         return scalars | {"crowding": crowding.detach(), "bits": pricing.detach(), "price": price.mean()}
 

@@ -80,7 +80,7 @@ class SpicRecipe(PictureRecipe):
         decoded = D(noisy, sigma)
         noise = ((decoded - images) / sigma).square().mean()
         loss = self.options.noise * noise
-        scalars = self.update(decoded, decoded, images, labels, segmap, loss, progress, accelerator)
+        scalars = self.update(decoded, decoded, images, labels, loss, progress, accelerator)
         return scalars | {"noise": noise.detach()}
 
     def show(self, networks: nn.Module, source: Source) -> Panels:

@@ -108,7 +108,7 @@ class ImageRecipe(PictureRecipe):
             crowding = losses.crowding(quantised.codes, SPREAD)
         relaxed = decoded + losses.per_pixel(self.options.relaxation, labels) * (images - decoded)
         loss = self.options.crowding * crowding
-        scalars = self.update(decoded, relaxed, images, labels, segmap, loss, progress, accelerator)
+        scalars = self.update(decoded, relaxed, images, labels, loss, progress, accelerator)
         return scalars | {"crowding": crowding.detach(), "codes": perplexity(quantised.indices)}
 
     def show(self, networks: nn.Module, source: Source) -> Panels:

@@ -149,7 +149,7 @@ def test_perception_moves_bytes_to_the_base():
 
 
 @pytest.mark.parametrize("perception", [0, 0.3, 1])
-@pytest.mark.parametrize("quality", [50, 70])
+@pytest.mark.parametrize("quality", [45, 60, 80])
 def test_detail_costs_no_more_likeness_than_perception_allows(quality, perception):
     image, segmap = street(240, 180)
     writer = codec("layered").analyse(image, Settings(perception=perception, segmap=segmap))
@@ -157,7 +157,7 @@ def test_detail_costs_no_more_likeness_than_perception_allows(quality, perceptio
     _, qp = LADDER[step - writer.top_rate - 1]
     data = writer.write(step)
     without = psnr(image, _Parsed(container.read(data)).layers[-1].rgb)
-    allowed = perception**2 * 2 ** ((qp - 34) / 5)
+    allowed = perception**2 * 2 ** ((qp - 34) / 5) if qp > 30 else 0
     assert psnr(image, sempic.decode(data).image) > without - allowed - 0.1
 
 

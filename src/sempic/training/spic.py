@@ -54,7 +54,9 @@ class Denoiser(nn.Module):
         seen = wide + lack * (SPREAD * variance.rsqrt())
         grain = 7 * F.avg_pool2d(lack * variance.rsqrt(), 4).mean(1, keepdim=True)  # of noise alone: its variance is 1
         drawn = self._draw(seen, coarse, segmap, (s / SIGMA_MAX).log() / 4, grain) - wide
-        return wide + lack * (SPREAD**2 / variance) + drawn * (s * variance.rsqrt())
+        # At the highest level the coarse picture tells all that the noisy one does, and what passed would be noise.
+        passing = (1 - s / SIGMA_MAX).clamp(min=0) * (SPREAD**2 / variance)
+        return wide + lack * passing + drawn * (s * variance.rsqrt())
 
     def _draw(self, seen: Tensor, coarse: Tensor, segmap: Tensor, level: Tensor, grain: Tensor) -> Tensor:
         known = torch.cat([coarse - 0.5, level.expand_as(grain)], 1)

@@ -66,8 +66,8 @@ class Settings:
     """How to encode a picture in layers.
 
     perception: from 0 to 1. Towards 1, more of the bytes go to the base and less to the layers, and these take more of
-        the base's detail: so much that it costs perception² decibels of PSNR at QP 34, twice that at QP 39 and so on, and
-        none from QP 30 down.
+        the base's detail: so much that it costs perception² decibels of PSNR at QP 34, twice that at QP 39 and so on,
+        and none from QP 30 down.
     layers: how many enhancement layers share the bytes, 1 to 8; more of them cut more finely and cost more.
     segmap: a segmap (uint8 H×W) that takes the place of the segmenter's.
     segmenter: an ONNX file that takes the place of the built-in segmenter.

@@ -90,7 +90,8 @@ class PictureRecipe(Recipe):
         if adversarial:
             with accelerator.autocast():
                 fake = self.adversaries(leaf.detach(), [f.detach() for f in features])
-                judgement = losses.recognised(real.logits, labels, weights.importance) + losses.seen_through(fake.logits)
+                judgement = losses.recognised(real.logits, labels, weights.importance)
+                judgement = judgement + losses.seen_through(fake.logits)
             accelerator.backward(judgement)
             average_gradients(self.adversaries, accelerator)
             discriminator.step()

@@ -62,8 +62,8 @@ def crowding(codes: Tensor, wanted: float) -> Tensor:
 
 
 class Judgement(NamedTuple):
-    """What a discriminator's heads say: logits by place (N×(classes+1)×h×w, the last for "drawn"), and the features that
-    they are read from."""
+    """What a discriminator's heads say: logits by place (N×(classes+1)×h×w, the last for "drawn"), and the features
+    that they are read from."""
 
     logits: list[Tensor]
     hidden: list[Tensor]

@@ -50,7 +50,7 @@ class SpicRecipe(PictureRecipe):
         coarse = torch.where(left_out[0] < self.options.no_coarse, painted, coarse)
         told = segmap * (left_out[1] >= self.options.no_map)
         levels = torch.tensor(self._levels(count, rng), dtype=torch.float32)
-        return [images, segmap, told.float(), labels, coarse, levels]
+        return [images, told.float(), labels, coarse, levels]
 
     def _levels(self, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
         """Draw falling levels of noise, passes×count: of a chain, or one for each picture."""
@@ -61,7 +61,7 @@ class SpicRecipe(PictureRecipe):
         return np.vstack([np.full(count, SIGMA_MAX), -np.sort(-sigma, 0)])[: before + 1]
 
     def step(self, batch: list[Tensor], progress: float, accelerator: Accelerator) -> dict[str, Tensor]:
-        images, segmap, told, labels, coarse, levels = batch
+        images, told, labels, coarse, levels = batch
         images = images.contiguous(memory_format=torch.channels_last)
         first, *others = levels.reshape(*levels.shape, 1, 1, 1)
         # Chains start from the coarse picture: noise of 0.5 still tells, seen from afar, what the original has besides.

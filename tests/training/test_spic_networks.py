@@ -37,13 +37,23 @@ def test_without_noise_the_picture_is_itself(network):
 
 
 @torch.no_grad()
+def test_in_noise_alone_the_picture_hardly_counts(network):
+    noisy, coarse, segmap = inputs()
+    wide = F.interpolate(coarse, scale_factor=4, mode="bilinear")
+    share = SPREAD**2 / (SIGMA_MAX**2 + SPREAD**2)
+    assert share < 0.03
+    one, other = (network(wide + n, coarse, segmap, torch.tensor([1e3])) for n in (noisy - wide, wide - noisy))
+    assert (one - other).abs().mean() < 0.01 * (noisy - wide).abs().mean()
+    assert SIGMA_MIN < SPREAD / 2
+
+
+@torch.no_grad()
 def test_at_the_highest_level_no_noise_passes(network):
     noisy, coarse, segmap = inputs()
     wide = F.interpolate(coarse, scale_factor=4, mode="bilinear")
     network._draw = lambda *given: wide
     assert torch.equal(network(noisy, coarse, segmap, torch.tensor([SIGMA_MAX])), wide)
     assert torch.equal(network(noisy, coarse, segmap, torch.tensor([1e3])), wide)
-    assert SIGMA_MIN < SPREAD / 2
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sempic.codecs import generated
+from sempic.coding import palette
 
 SIZES = [(5, 7), (16, 16), (17, 40), (60, 33), (40, 9)]
 
@@ -58,3 +59,10 @@ def test_tiles_are_blended_to_the_whole(rows, columns):
     drawn = generated.draw(Enlarging(), rows, columns, codes=codes, strength=np.full(1, 2, np.float32))
     assert drawn.shape == (3, 16 * rows, 16 * columns)
     assert np.allclose(drawn, 2 * codes[0].repeat(16, 1).repeat(16, 2), atol=1e-5)
+
+
+def test_what_is_drawn_past_white_stays_flat_when_colours_are_matched():
+    picture = np.random.default_rng(0).uniform(1, 1.2, (3, 16, 16)).astype(np.float32)
+    grey = palette.quantise(np.full((1, 3), 200.0))
+    matched = generated.match_colours(picture, np.zeros((4, 4), np.uint8), grey)
+    assert np.allclose(matched, palette.colours(grey)[0, 0], atol=1e-6)

@@ -60,6 +60,11 @@ def test_colours_are_at_most_a_step_away(colour):
     assert np.abs(found - colour).max() <= 10
 
 
+@pytest.mark.parametrize("brightness", [249, 252, 255])
+def test_what_is_nearly_white_is_white(brightness):
+    assert (palette.colours(palette.quantise(np.full((1, 3), float(brightness)))) == 1).all()
+
+
 def test_measure_averages_each_class_and_leaves_void_out():
     image = np.zeros((16, 24, 3), np.uint8)
     image[:8], image[8:, :12], image[8:, 12:] = (130, 40, 40), (40, 60, 80), (255, 255, 255)

@@ -157,6 +157,20 @@ def test_the_discriminator_waits_for_its_turn():
     assert all(torch.equal(before[key], value) for key, value in made.adversaries.state_dict().items())
 
 
+def test_what_is_drawn_past_white_is_pulled_back_but_never_pushed_further():
+    made = recipe("sqgan-image")
+    decoded = torch.tensor([1.1, 0.5, 1.1]).reshape(1, 3, 1, 1).expand(1, 3, 64, 64).clone().requires_grad_()
+    labels = torch.zeros(1, 64, 64, dtype=torch.long)
+    accelerator = Accelerator(mixed_precision="no", cpu=True)
+    for original, wanted in ((1.0, 0), (0.4, 1)):
+        decoded.grad = None
+        images = torch.full((1, 3, 64, 64), original)
+        made.weights = replace(made.weights, adversarial_from=1.0, features=0, meaning=0, colour=0)
+        made.update(decoded, decoded, images, labels, decoded.sum() * 0, 0.0, accelerator)
+        assert decoded.grad is not None
+        assert (decoded.grad[:, [0, 2]].sign() == wanted).all()
+
+
 def test_a_sampler_without_rare_things_or_photos_works():
     frame = Frame("plain", np.full((64, 64, 3), 90, np.uint8), np.full((64, 64), 3, np.uint8))
     for photos in ([], [Source(Frame("photo", frame.image, None), frame.segmap)]):

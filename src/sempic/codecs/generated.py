@@ -219,7 +219,11 @@ def _ramp(length: int) -> NDArray[np.float32]:
 
 
 def match_colours(picture: Array, quarter: Array, levels: Array) -> Array:
-    """Shift each class of a drawn picture (3×H×W) to the mean colour sent, smoothly across borders; in place."""
+    """Shift each class of a drawn picture (3×H×W) to the mean colour sent, smoothly across borders; in place.
+
+    What was drawn past white or black is clipped first: it was meant to be flat there, and is to stay so.
+    """
+    picture.clip(0, 1, out=picture)
     shifts = palette.colours(levels) - palette.means(picture.transpose(1, 2, 0), quarter, len(levels))
     shifts[np.isnan(shifts) | (levels[:, :1] == palette.ABSENT)] = 0
     planes = np.pad(shifts, ((0, 256 - len(shifts)), (0, 0)))[quarter].astype(np.float32)

@@ -2,7 +2,7 @@
 
 A class says nothing of its colour: cars come in all of them, skies in two. Levels are steps of 8 in brightness
 (R + 2G + B) / 4 and in the tints R - B and G - (R + B) / 2, in units of uint8 RGB; tints end at 124, which mean colours
-hardly ever pass. Classes that are not there have no levels.
+hardly ever pass. The highest brightness is white. Classes that are not there have no levels.
 """
 
 from __future__ import annotations
@@ -89,7 +89,9 @@ def quantise(colours: Array) -> NDArray[np.int64]:
 def colours(levels: Array) -> NDArray[np.float32]:
     """Return RGB colours (n × 3, about 0 to 1) of levels; middle grey for absent ones."""
     brightness, orange, lime = levels.T.astype(np.float32) * STEP
-    brightness, orange, lime = brightness + STEP / 2, orange - 128, lime - 128
+    # What is nearly white on average is overexposed, so white all over; in what is a shade darker walls are seen.
+    brightness = np.where(levels[:, 0] == LEVELS - 1, np.float32(255), brightness + STEP / 2)
+    orange, lime = orange - 128, lime - 128
     green = brightness + lime / 2
     rgb = np.stack([green - lime + orange / 2, green, green - lime - orange / 2], 1) / 255
     rgb[levels[:, 0] == ABSENT] = 0.5

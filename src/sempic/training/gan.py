@@ -52,7 +52,9 @@ class PictureRecipe(Recipe):
             with torch.no_grad():
                 real_features = self.critic.segmenter.encoder(images)
             # All that criticises the picture hangs on this leaf: one pass back to it, then one through the codec.
-            leaf = judged.detach().requires_grad_()
+            # It is clipped as decoders clip, or nobody learns to draw past white where a sky is overexposed, and
+            # ripples remain that are read as walls.
+            leaf = judged.detach().clamp(0, 1).requires_grad_()
             features, reading = self.critic(leaf)
             distance = losses.feature_distance(features[:3], real_features[:3])
             meaning = losses.semantic_loss(reading, labels)
@@ -76,10 +78,11 @@ class PictureRecipe(Recipe):
                     criticism = criticism + arrival * weights.matching * matching
                     scalars["matching"] = matching
         (gradient,) = torch.autograd.grad(criticism, leaf)
+        gradient = gradient.masked_fill((judged - leaf) * gradient < 0, 0)  # further out would change nothing
         generator, discriminator = self.optimisers
         # Relaxed or fooled, the picture must keep the colours of the original: seen from afar, both are the same.
         # Tints count more than brightness, which all other terms see anyway.
-        difference = F.avg_pool2d(decoded - images, 8)
+        difference = F.avg_pool2d(decoded.clamp(0, 1) - images, 8)
         tint = difference - difference.mean(1, keepdim=True)
         colour = difference.abs().mean() + 3 * tint.abs().mean()
         scalars["colour"] = colour

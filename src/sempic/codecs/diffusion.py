@@ -89,13 +89,14 @@ def guided(given: Denoise, null: Denoise, w: float) -> Denoise:
 
 
 def keep_colours(picture: Array, guide: Array) -> Array:
-    """Shift a picture, smoothly and in place, so that its means of 16×16 pixels follow a guide's (both 1×3×H×W, sides
-    multiples of 16).
+    """Shift a picture (1×3×H×W, sides multiples of 16), smoothly and in place, so that its means of 16×16 pixels follow
+    those of a guide (1×3×h×w), enlarged to its size.
 
     Few steps shift colours; the coarse picture knows them.
     """
     height, width = picture.shape[2:]
     for plane, wanted in zip(picture[0], guide[0], strict=True):  # one by one, for a large one's memory
-        cells = (wanted - plane).reshape(height // CELL, CELL, width // CELL, CELL).mean((1, 3))
+        missing = enlarged(wanted[None], height, width)[0] - plane
+        cells = missing.reshape(height // CELL, CELL, width // CELL, CELL).mean((1, 3))
         plane += enlarged(cells[None], height, width)[0]
     return picture

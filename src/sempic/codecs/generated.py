@@ -234,8 +234,10 @@ def match_colours(picture: Array, quarter: Array, levels: Array) -> Array:
 
 def enlarged(planes: Array, height: int, width: int) -> NDArray[np.float32]:
     """Return float32 planes (C×h×w) as C×height×width by bilinear interpolation, extent to extent."""
-    size = width, height
-    return np.stack([np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BILINEAR)) for plane in planes])
+    wide = np.empty((len(planes), height, width), np.float32)
+    for plane, out in zip(planes, wide, strict=True):
+        out[...] = Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR)
+    return wide
 
 
 def to_pixels(picture: Array, height: int, width: int) -> NDArray[np.uint8]:

@@ -168,9 +168,9 @@ class Spic(Codec):
         if options.steps:
             denoiser, segmap = self.denoiser(parsed.weights), parsed.weights.one_hot(parsed.quarter)
             seed = parsed.seed if options.seed is None else int(options.seed)
-            picture = diffusion.keep_colours(_drawn(denoiser, coarse, segmap, seed, options), _guide(coarse))
+            picture = diffusion.keep_colours(_drawn(denoiser, coarse, segmap, seed, options), coarse)
         else:
-            picture = _guide(coarse)
+            picture = generated.enlarged(coarse[0], 4 * coarse.shape[2], 4 * coarse.shape[3])[None]
         pixels = to_pixels(picture[0], height, width)
         del picture  # for a large one's memory
         segmap = enlarge(parsed.map.small, parsed.map.factor, height, width)
@@ -272,13 +272,9 @@ def _painted(weights: Weights, quarter: Array) -> NDArray[np.float32]:
     return known[np.minimum(quarter, len(colours))].transpose(2, 0, 1)[None]
 
 
-def _guide(coarse: Array) -> NDArray[np.float32]:
-    """Return the coarse picture, enlarged to the size of the grid."""
-    return generated.enlarged(coarse[0], 4 * coarse.shape[2], 4 * coarse.shape[3])[None]
-
-
 def _drawn(denoiser: Denoiser, coarse: Array, segmap: Array, seed: int, options: Options) -> Array:
-    """Return what diffusion makes of the coarse picture; of a large one, it holds three at a time in float32."""
+    """Return what diffusion makes of the coarse picture; of a large one, it holds two at a time in float32, three if
+    there are several steps."""
     steps, w = int(options.steps), options.guidance
     sigma = diffusion.schedule(steps, *denoiser.sigmas)
     no_map = np.broadcast_to(np.zeros((), segmap.dtype), segmap.shape)
@@ -289,7 +285,8 @@ def _drawn(denoiser: Denoiser, coarse: Array, segmap: Array, seed: int, options:
     )
     x = diffusion.noise(seed, 4 * coarse.shape[2], 4 * coarse.shape[3])
     x *= sigma[0]
-    x += _guide(coarse)
+    for plane, small in zip(x[0], coarse[0], strict=True):  # one by one, for a large one's memory
+        plane += generated.enlarged(small[None], *plane.shape)[0]
     passes = 1 if w == 1 else 2
     tell = options.progress or (lambda done, total: None)
     return diffusion.sample(D, x, sigma, lambda done: tell(passes * done, passes * steps))

@@ -22,7 +22,7 @@ from stand_in import scene
 import sempic
 from sempic import container, runtime
 from sempic.codecs import codec, generated, sqgan
-from sempic.codecs.sqgan import MODEL, Settings, sent_mask
+from sempic.codecs.sqgan import MODEL, PRIORITIES, Settings, sent_mask
 from sempic.coding.resample import enlarge, shrink
 from sempic.container import Header, Section
 from sempic.errors import BudgetError, InputError, ModelError, SempicError, StreamError
@@ -194,13 +194,13 @@ def crowd() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 
 
 @pytest.mark.parametrize("share", [0.2, 0.9])
-def test_keep_moves_tokens_from_sky_to_pedestrians_at_equal_size(crowd, share):
+def test_keep_moves_tokens_from_sky_to_pedestrians_in_no_more_bytes(crowd, share):
     image, segmap = crowd
     least, most = (len(sempic.encode(image, segmap=segmap, quality=quality)) for quality in (0, 100))
     size = least + int(share * (most - least))
-    plain = sempic.encode(image, segmap=segmap, bytes=size)
-    asked = sempic.encode(image, segmap=segmap, bytes=size, keep="pedestrian=1,sky=0")
-    assert abs(len(plain) - len(asked)) <= 8
+    even = dict.fromkeys(PRIORITIES, 0.5)
+    plain = sempic.encode(image, segmap=segmap, bytes=size, keep=even)
+    asked = sempic.encode(image, segmap=segmap, bytes=len(plain), keep=even | {"pedestrian": 1, "sky": 0})
     before, after = sent_mask(plain), sent_mask(asked)
     people, sky = shrink(segmap, 16) == PEDESTRIAN, shrink(segmap, 16) == SKY
     assert after[people].all()
@@ -213,13 +213,23 @@ def test_keep_moves_tokens_from_sky_to_pedestrians_at_equal_size(crowd, share):
         assert after[sky].sum() < before[sky].sum()
 
 
+def test_what_is_rare_goes_first_if_nothing_is_said(crowd):
+    image, segmap = crowd
+    even = dict.fromkeys(PRIORITIES, 0.5)
+    before = sent_mask(sempic.encode(image, segmap=segmap, quality=30, keep=even))
+    after = sent_mask(sempic.encode(image, segmap=segmap, quality=30))
+    people = shrink(segmap, 16) == PEDESTRIAN
+    assert after[people].sum() >= before[people].sum()
+    assert (after != before).any()
+
+
 def test_wishes_can_be_written_in_several_ways(crowd):
     image, segmap = crowd
     options = {"segmap": segmap, "quality": 30}
     plain = sempic.encode(image, **options)
     asked = sempic.encode(image, keep="pedestrian=1,sky=0", **options)
     assert asked != plain
-    assert sempic.encode(image, keep="pedestrian=0.5,sky=0.5", **options) == plain
+    assert sempic.encode(image, keep="pedestrian=0.6,sky=0.4", **options) == plain
     assert sempic.encode(image, keep={"pedestrian": 1, "sky": 0}, **options) == asked
     assert sempic.encode(image, keep=" Pedestrian = 1.0 , SKY=0,", **options) == asked
 
@@ -232,7 +242,7 @@ from hashlib import sha256
 if len(sys.argv) > 2 and hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # ONNX Runtime then takes one thread
 from sempic import container
-from sempic.codecs.sqgan import _Parsed
+from sempic.codecs.sqgan import PRIORITIES, _Parsed
 for path in sys.argv[1].split(os.pathsep):
     parsed = _Parsed(container.read(open(path, "rb").read()))
     print(*(sha256(x.tobytes()).hexdigest() for x in (parsed.tokens, parsed.sent, parsed.map.small)))

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 CELL = 16
 """A place of the networks' grid stands for 16×16 pixels, a cell of their map for 4×4."""
-TILE, OVERLAP = 64, 8
+TILE, OVERLAP = 48, 8
 """Larger grids are drawn in tiles of so many places a side; both are multiples of every network's own window."""
 MAP_FACTORS = {"full": 1, "half": 2, "quarter": 4, "eighth": 8}
 """How much smaller than the picture a losslessly coded map is, by the name of the setting."""

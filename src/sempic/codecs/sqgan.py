@@ -53,12 +53,17 @@ class SectionType(IntEnum):
     BAND = 3
 
 
+PRIORITIES = {"sign": 0.6, "pedestrian": 0.6, "bicyclist": 0.6, "road": 0.4, "sky": 0.4}
+"""Weights of classes (as `Settings.keep`) that are not named: what is small and rare goes first, what is plain last."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """How to encode a picture with SQ-GAN.
 
-    keep: weights of classes from 0 to 1, as "pedestrian=1,sky=0" or a mapping; tokens on classes above 0.5 (where the
-        unnamed ones stand) are sent earlier, those below later: 1 before and 0 after everything unnamed.
+    keep: weights of classes from 0 to 1, as "pedestrian=1,sky=0" or a mapping; tokens on classes above 0.5 are sent
+        earlier, those below later: 1 before and 0 after everything at 0.5. Unnamed ones have those of `PRIORITIES`, or
+        0.5.
     segmap: a segmap (uint8 H×W) that takes the place of the segmenter's.
     segmenter: an ONNX file that takes the place of the built-in segmenter.
     map: how the map travels: "full", "half", "quarter" or "eighth" size, coded losslessly, or "tokens".
@@ -330,7 +335,7 @@ def _keep_bias(keep: str | Mapping[str, float], taxonomy: Taxonomy) -> NDArray[n
     else:
         pairs = keep.items()
     bias = np.zeros(len(taxonomy))
-    for name, value in pairs:
+    for name, value in (*((n, w) for n, w in PRIORITIES.items() if n in taxonomy.classes), *pairs):
         weight = _number(value, name)
         if not 0 <= weight <= 1:
             raise InputError(f"The weight of '{name.strip()}' is {weight}; it must be from 0 to 1.")

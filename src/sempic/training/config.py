@@ -39,7 +39,7 @@ def _by_class(others: float, **named: float) -> tuple[float, ...]:
 
 MAP_IMPORTANCE = _by_class(1.0, sign=2.0, pedestrian=2.0, bicyclist=2.0, pole=1.5, tree=0.7, sky=0.7)
 IMPORTANCE = _by_class(1.0, sign=3.0, pedestrian=3.0, bicyclist=3.0, pole=2.0, car=1.5, tree=0.6)
-RELAXATION = _by_class(0.0, sky=0.7, tree=0.15)
+RELAXATION = _by_class(0.0, tree=0.15)
 
 
 @dataclass(frozen=True)

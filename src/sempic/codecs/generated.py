@@ -236,7 +236,7 @@ def enlarged(planes: Array, height: int, width: int) -> NDArray[np.float32]:
     """Return float32 planes (C×h×w) as C×height×width by bilinear interpolation, extent to extent."""
     wide = np.empty((len(planes), height, width), np.float32)
     for plane, out in zip(planes, wide, strict=True):
-        out[...] = Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR)
+        out[...] = np.asarray(Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR))
     return wide
 
 

@@ -116,6 +116,8 @@ def _work(folder: Path, first: int, count: int) -> None:
     streams = [path.read_bytes() for path in sorted((folder / "streams").glob("*.smp"))]
     for data in streams:
         sempic.decode(data)
+    # Large pictures take long and go through the same code, so they are taken as seldom as they are large.
+    chances = [1 / (header.width * header.height) for header in map(sempic.inspect, streams)]
     log = folder / "progress.json"
     done: dict[str, Any] = {"executions": 0, "accepted": 0, "damages": 0, "findings": []}
     for number in range(first, first + count):
@@ -124,10 +126,10 @@ def _work(folder: Path, first: int, count: int) -> None:
         part.replace(log)
         try:
             if number % DRAWN == 0:
-                done["accepted"] += _execute(number, streams, done)
+                done["accepted"] += _execute(number, streams, chances, done)
             else:
                 with hostile.nothing_drawn():
-                    done["accepted"] += _execute(number, streams, done)
+                    done["accepted"] += _execute(number, streams, chances, done)
         except Exception as error:
             place = traceback.extract_tb(error.__traceback__)[-1]
             what = f"{type(error).__name__} in {Path(place.filename).name}, line {place.lineno}: {error}"
@@ -136,7 +138,7 @@ def _work(folder: Path, first: int, count: int) -> None:
     log.write_text(json.dumps(done))
 
 
-def _execute(number: int, streams: list[bytes], done: dict[str, Any]) -> bool:
+def _execute(number: int, streams: list[bytes], chances: list[float], done: dict[str, Any]) -> bool:
     """Do one execution; return whether the stream was accepted.
 
     Every fourth one is plain damage; of the others, every third is inspected as well.
@@ -144,7 +146,7 @@ def _execute(number: int, streams: list[bytes], done: dict[str, Any]) -> bool:
     import hostile
 
     chance = Random(number)
-    original = chance.choice(streams)
+    (original,) = chance.choices(streams, chances)
     if number % 4 == 0:
         done["damages"] += 1
         hostile.check_damage(original, hostile.damage(original, chance))

@@ -18,12 +18,14 @@ OCTAVES = (2, 4, 8)
 """Detail is taken octave by octave: what is finer than so many pixels, and coarser than those before."""
 REACH = 2
 """How much detail there is, is measured over squares of REACH times as many pixels (at least 8)."""
+BAND = 256
+"""Rows that are compared at a time, which bounds a large picture's memory."""
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def missing_detail(picture: Rgb, drawn: Rgb) -> Plane:
     """Return the brightness (H×W) of the drawn picture's detail where the other (H×W×3 both) has less of it."""
-    mine, theirs = picture @ _LUMA, drawn @ _LUMA
+    mine, theirs = _brightness(picture), _brightness(drawn)
     detail = np.zeros_like(mine)
     for size in OCTAVES:  # in place where it can be, for a large picture's memory
         coarse = _coarse(mine, size)
@@ -42,9 +44,14 @@ def missing_detail(picture: Rgb, drawn: Rgb) -> Plane:
 
 def strength(wanted: Rgb, picture: Rgb, detail: Plane, decibels: float) -> float:
     """Return how much of the detail, 0 to 1, a picture can take and lose at most so many decibels of PSNR."""
-    error = wanted.astype(np.float32) - picture
-    power, overlap = float(np.square(detail).mean()), float((error.mean(2) * detail).mean())
-    allowed = (10 ** (decibels / 10) - 1) * float(np.square(error).mean())
+    squares = power = overlap = 0.0
+    for start in range(0, len(detail), BAND):
+        rows = slice(start, start + BAND)
+        error, part = wanted[rows].astype(np.float32) - picture[rows], detail[rows]
+        squares += float(np.square(error).mean(2).sum())
+        power += float(np.square(part).sum())
+        overlap += float((error.mean(2) * part).sum())
+    allowed = (10 ** (decibels / 10) - 1) * squares
     if power == 0:
         return 0.0
     # |error - s·detail|² = |error|² - 2·s·overlap + s²·power may grow by what is allowed.
@@ -56,6 +63,14 @@ def add(picture: Rgb, detail: Plane) -> Rgb:
     out = np.empty_like(picture)
     for channel in range(3):
         out[..., channel] = (picture[..., channel] + detail + np.float32(0.5)).clip(0, 255)
+    return out
+
+
+def _brightness(picture: Rgb) -> Plane:
+    """Return H×W of a picture, band by band, since a product makes floats of all it gets."""
+    out = np.empty(picture.shape[:2], np.float32)
+    for start in range(0, len(out), BAND):
+        np.matmul(picture[start : start + BAND], _LUMA, out=out[start : start + BAND])
     return out
 
 

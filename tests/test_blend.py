@@ -62,3 +62,12 @@ def test_the_strength_keeps_the_promised_likeness(textured):
 def test_small_pictures_of_odd_sizes_work(size):
     image = np.random.default_rng(2).integers(0, 256, (*size, 3), np.uint8)
     assert blend.missing_detail(image // 2, image).shape == size
+
+
+def test_strips_are_one_picture(monkeypatch):
+    rng = np.random.default_rng(1)
+    picture, drawn = (rng.integers(0, 256, (208, 130, 3)).astype(np.uint8) for _ in range(2))
+    whole = blend.missing_detail(soft(picture), drawn)
+    monkeypatch.setattr(blend, "STRIP", 48)
+    assert whole.std() > 20
+    assert np.abs(blend.missing_detail(soft(picture), drawn) - whole).max() < 1e-3

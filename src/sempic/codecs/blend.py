@@ -18,14 +18,27 @@ OCTAVES = (2, 4, 8)
 """Detail is taken octave by octave: what is finer than so many pixels, and coarser than those before."""
 REACH = 2
 """How much detail there is, is measured over squares of REACH times as many pixels (at least 8)."""
-BAND = 256
-"""Rows that are compared at a time, which bounds a large picture's memory."""
+STRIP, MARGIN = 2048, 64
+"""Rows that are worked on at a time, and how many beside them are looked at: multiples of all squares."""
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def missing_detail(picture: Rgb, drawn: Rgb) -> Plane:
-    """Return the brightness (H×W) of the drawn picture's detail where the other (H×W×3 both) has less of it."""
-    mine, theirs = _brightness(picture), _brightness(drawn)
+    """Return the brightness (H×W) of the drawn picture's detail where the other (H×W×3 both) has less of it.
+
+    High pictures are worked on strip by strip, which bounds the memory.
+    """
+    height, width, _ = picture.shape
+    detail = np.empty((height, width), np.float32)
+    for start in range(0, height, STRIP):
+        top = max(start - MARGIN, 0)
+        rows = slice(top, start + STRIP + MARGIN)
+        detail[start : start + STRIP] = _missing_detail(picture[rows], drawn[rows])[start - top :][:STRIP]
+    return detail
+
+
+def _missing_detail(picture: Rgb, drawn: Rgb) -> Plane:
+    mine, theirs = picture @ _LUMA, drawn @ _LUMA
     detail = np.zeros_like(mine)
     for size in OCTAVES:  # in place where it can be, for a large picture's memory
         coarse = _coarse(mine, size)
@@ -45,8 +58,8 @@ def missing_detail(picture: Rgb, drawn: Rgb) -> Plane:
 def strength(wanted: Rgb, picture: Rgb, detail: Plane, decibels: float) -> float:
     """Return how much of the detail, 0 to 1, a picture can take and lose at most so many decibels of PSNR."""
     squares = power = overlap = 0.0
-    for start in range(0, len(detail), BAND):
-        rows = slice(start, start + BAND)
+    for start in range(0, len(detail), STRIP):
+        rows = slice(start, start + STRIP)
         error, part = wanted[rows].astype(np.float32) - picture[rows], detail[rows]
         squares += float(np.square(error).mean(2).sum())
         power += float(np.square(part).sum())
@@ -63,14 +76,6 @@ def add(picture: Rgb, detail: Plane) -> Rgb:
     out = np.empty_like(picture)
     for channel in range(3):
         out[..., channel] = (picture[..., channel] + detail + np.float32(0.5)).clip(0, 255)
-    return out
-
-
-def _brightness(picture: Rgb) -> Plane:
-    """Return H×W of a picture, band by band, since a product makes floats of all it gets."""
-    out = np.empty(picture.shape[:2], np.float32)
-    for start in range(0, len(out), BAND):
-        np.matmul(picture[start : start + BAND], _LUMA, out=out[start : start + BAND])
     return out
 
 

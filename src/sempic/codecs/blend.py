@@ -28,19 +28,18 @@ def missing_detail(picture: Rgb, drawn: Rgb) -> Plane:
 
     High pictures are worked on strip by strip, which bounds the memory.
     """
-    height, width, _ = picture.shape
-    detail = np.empty((height, width), np.float32)
-    for start in range(0, height, STRIP):
+    detail = np.zeros(picture.shape[:2], np.float32)
+    for start in range(0, len(detail), STRIP):
         top = max(start - MARGIN, 0)
         rows = slice(top, start + STRIP + MARGIN)
-        detail[start : start + STRIP] = _missing_detail(picture[rows], drawn[rows])[start - top :][:STRIP]
+        _add_missing(picture[rows], drawn[rows], start - top, detail[start : start + STRIP])
     return detail
 
 
-def _missing_detail(picture: Rgb, drawn: Rgb) -> Plane:
+def _add_missing(picture: Rgb, drawn: Rgb, margin: int, detail: Plane) -> None:
+    """Add what is missing below a margin of so many rows; in place where it can be, for a large picture's memory."""
     mine, theirs = picture @ _LUMA, drawn @ _LUMA
-    detail = np.zeros_like(mine)
-    for size in OCTAVES:  # in place where it can be, for a large picture's memory
+    for size in OCTAVES:
         coarse = _coarse(mine, size)
         mine -= coarse
         over = max(8, REACH * size)
@@ -50,9 +49,8 @@ def _missing_detail(picture: Rgb, drawn: Rgb) -> Plane:
         share /= _energy(theirs, over).clip(1e-3)
         np.sqrt((1 - share).clip(0, 1), out=share)
         share *= theirs
-        detail += share
+        detail += share[margin:][: len(detail)]
         theirs = coarse
-    return detail
 
 
 def strength(wanted: Rgb, picture: Rgb, detail: Plane, decibels: float) -> float:

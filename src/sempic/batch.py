@@ -10,7 +10,7 @@ are folders or addresses of fsspec, such as `s3://bucket/streets`.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Future
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -25,11 +25,14 @@ import numpy as np
 from fsspec.implementations.local import LocalFileSystem
 from PIL import Image
 
-import sempic
-from sempic import codecs, container, protection, runtime
+from sempic import api, container, runtime
+from sempic.codecs.spec import Spec
 from sempic.errors import BudgetError, InputError, SempicError, StreamError, sentence
 from sempic.files import part_of, read_picture, saved, stem_of, whole_file
+from sempic.link import protection
+from sempic.pixels import Picture
 from sempic.pool import pools
+from sempic.rate import Target
 
 STREAM, PICTURE = ".smp", ".png"
 """The suffixes of what is written."""
@@ -89,13 +92,13 @@ class Task(Protocol):
         """What kind of file it takes, in the plural."""
 
     def output(self, name: str) -> str | None:
-        """Return the name that a file's result gets; None for a file that is none of this task's."""
+        """Return the name that a file's result gets; None for a file of another kind."""
 
     def check(self) -> None:
-        """Raise at once what would be wrong with every file."""
+        """Raise at once what would fail with every file."""
 
     def is_finished(self, made: bytes) -> bool:
-        """Whether a result that is there is whole; raise `InputError` when it is, but cannot be of this task."""
+        """Whether a result that exists is whole; raise `InputError` when it is, but cannot be of this task."""
 
     def convert(self, data: bytes, name: str) -> tuple[bytes, tuple[str, ...]]:
         """Return the result for a file's bytes, with a warning for each part of them that could not be used."""
@@ -103,14 +106,10 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class Encoding:
-    """Pictures to streams. The fields are the arguments of `sempic.encode`; `size` is its `bytes`."""
+    """Pictures to streams, each under the same codec and settings, and to the same target."""
 
-    codec: str = "sqgan"
-    quality: float | None = None
-    bpp: float | None = None
-    size: int | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    protect: bool | float = False
+    spec: Spec
+    target: Target = field(default_factory=Target)
 
     takes = "pictures"
 
@@ -132,13 +131,13 @@ class Encoding:
             return False
         if recovered.mended or recovered.warnings or stream.warnings:
             return False
-        header = stream.header
-        codec = codecs.codec(self.codec)
-        model = getattr(codec.settings(**self.settings), "model", None)
-        other = header.codec != codec.id or bool(recovered.detail) != bool(self.protect)
-        other |= model is not None and header.fingerprint != runtime.model(model).card.fingerprint
-        above = self.size is not None and len(made) > self.size
-        above |= self.bpp is not None and 8 * len(made) > self.bpp * header.width * header.height
+        header, codec = stream.header, self.spec.codec
+        other = header.codec != codec.id or bool(recovered.detail) != bool(self.spec.protect)
+        if codec.learnt:
+            model = runtime.model(self.spec.model or "", codec.name)
+            other |= header.fingerprint != model.card.fingerprint
+        limit = self.target.limit(header.width * header.height)
+        above = limit is not None and len(made) > limit
         if above or other:
             raise InputError(
                 "There is a stream of another codec, model or protection, or above this size; "
@@ -151,16 +150,8 @@ class Encoding:
         picture, warnings = read_picture(data, name)
         return self._encode(picture), warnings
 
-    def _encode(self, picture: Any) -> bytes:
-        return sempic.encode(
-            picture,
-            self.codec,
-            quality=self.quality,
-            bpp=self.bpp,
-            bytes=self.size,
-            protect=self.protect,
-            **self.settings,
-        )
+    def _encode(self, picture: Picture) -> bytes:
+        return api.encode_as(picture, self.spec, self.target, self.spec.protect)
 
 
 @dataclass(frozen=True)
@@ -191,8 +182,7 @@ class Decoding:
 
     def convert(self, data: bytes, name: str) -> tuple[bytes, tuple[str, ...]]:
         """Decode a stream."""
-        self.check()  # which makes the model known to this process too
-        decoded = sempic.decode(data)
+        decoded = api.decode(data, model=self.model)
         return saved(Image.fromarray(decoded.image), "PNG"), decoded.warnings
 
 
@@ -200,7 +190,8 @@ class Decoding:
 class Summary:
     """What became of the files: counts, and sentences by file name.
 
-    `finished` were there from an earlier run; `left_out` are files in SOURCE of another kind, and hidden ones.
+    finished: how many results existed from an earlier run.
+    left_out: how many files in SOURCE are of another kind, or hidden.
     """
 
     written: int
@@ -235,9 +226,19 @@ def run(
 ) -> Summary:
     """Do a task to all files of one tree and put the results into another.
 
-    A result that is there and whole stays, unless `force` says to do all anew; one that is not whole is replaced. What
-    goes wrong with one file stops no other. Raises `InputError` where there is nothing to do or where it would go wrong
-    with every file, `SempicError` when a process dies; what is finished by then is kept.
+    A result that exists and is whole stays; one that is not whole is replaced. A file that fails stops no other.
+
+    Args:
+        source: a folder, or an address of fsspec.
+        target: another, which is made if need be.
+        workers: the number of processes.
+        ray_address: a Ray cluster to run on instead, or "local".
+        force: replaces whole results, too.
+        progress: is called with the number of files done and the number there are.
+
+    Raises:
+        InputError: there are no files to do, or all of them would fail.
+        SempicError: a process died; what is finished by then is kept.
     """
     origin, destination = Tree.at(source), Tree.at(target)
     found = origin.names()
@@ -250,7 +251,7 @@ def run(
     pending = dict[Future[_Outcome], str]()
 
     def settle(at_most: int) -> None:
-        """Take in outcomes until at most so many files are handed out."""
+        """Collect outcomes until at most so many files are handed out."""
         while len(pending) > at_most:
             future = done.get()
             outcomes[pending.pop(future)] = future.result()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,16 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sempic.codecs.base import to_rgb
 from sempic.errors import InputError
-from sempic.taxonomy import CAMVID11, VOID
+from sempic.pixels import to_rgb
+from sempic.taxonomy import Taxonomy
 
+CAMVID = dict(
+    enumerate(
+        ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist")
+    )
+)
+"""The classes of CamVid's label ids; all others are void."""
 CITYSCAPES = {
-    7: "road", 8: "pavement", 11: "building", 12: "building", 13: "fence", 17: "pole", 19: "sign", 20: "sign",
-    21: "tree", 22: "tree", 23: "sky", 24: "pedestrian", 25: "bicyclist", 26: "car", 27: "car", 28: "car", 31: "car",
-    32: "bicyclist", 33: "bicyclist",
+    7: "road", 8: "sidewalk", 11: "building", 12: "wall", 13: "fence", 17: "pole", 19: "traffic light",
+    20: "traffic sign", 21: "vegetation", 22: "terrain", 23: "sky", 24: "person", 25: "rider", 26: "car", 27: "truck",
+    28: "bus", 31: "train", 32: "motorcycle", 33: "bicycle",
 }  # fmt: skip
-"""Which class stands for each of Cityscapes' label ids; all others are void."""
+"""The classes of Cityscapes' label ids; all others are void."""
 
 LABEL = ".label.png"
 """How the name of a label picture ends that lies beside its picture: `a.jpg`, `a.label.png`."""
@@ -36,20 +43,28 @@ class Frame:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture's file and that of its labels, not read yet; `ids` (256) says what the label file's numbers mean."""
+    """A picture's file and that of its labels, not read yet.
+
+    `classes` has the name of the class for each number in the label file; where it is None, the numbers are ids of
+    whatever taxonomy is asked for.
+    """
 
     name: str
     path: Path
     label: Path | None = None
-    ids: tuple[int, ...] = ()
+    classes: Mapping[int, str] | None = None
 
-    def read(self) -> Frame:
-        """Return the picture; raise `InputError` for one that cannot be read, or whose labels do not fit."""
+    def read(self, taxonomy: Taxonomy | None = None) -> Frame:
+        """Return the picture, with its labels as ids of a taxonomy; without them where None is asked for.
+
+        Raises `InputError` for one that cannot be read, or whose labels do not fit.
+        """
         try:
             image = to_rgb(Image.open(self.path))
-            if self.label is None:
+            if self.label is None or taxonomy is None:
                 return Frame(self.name, image, None)
-            segmap = np.array(self.ids, np.uint8)[np.asarray(Image.open(self.label))]
+            ids = taxonomy.label_ids() if self.classes is None else taxonomy.ids_of(self.classes)
+            segmap = ids[np.asarray(Image.open(self.label))]
         except (OSError, SyntaxError, ValueError, IndexError) as error:
             raise InputError(f"{self.name} cannot be read: {error}.") from None
         if segmap.shape != image.shape[:2]:
@@ -60,13 +75,13 @@ class Picture:
 def find(data: str) -> list[Picture]:
     """Return the pictures of `camvid:SPLIT`, `cityscapes:SPLIT`, `photos` or a folder, in the order of their names.
 
-    A folder, as PATH or `folder:PATH`, holds pictures. Labels are class ids of the CamVid taxonomy, and lie beside them
-    as `NAME.label.png`, or pictures and labels are in `image/` and `label/`, as in a split of CamVid. Raises
-    `InputError` where there are no pictures.
+    A folder, as PATH or `folder:PATH`, holds pictures. Labels are class ids of the taxonomy that is asked for, and lie
+    beside them as `NAME.label.png`, or pictures and labels are in `image/` and `label/`, as in a split of CamVid.
+    Raises `InputError` where there are no pictures.
     """
     kind, _, rest = data.partition(":")
     if kind == "camvid" and rest:
-        pictures = _with_labels(data_root() / "camvid" / rest)
+        pictures = _with_labels(data_root() / "camvid" / rest, CAMVID)
     elif kind == "cityscapes" and rest:
         pictures = cityscapes(data_root() / "cityscapes", rest)
     elif data == "photos":
@@ -106,29 +121,21 @@ def _folder(folder: Path) -> list[Picture]:
     paths = [path for path in sorted(folder.glob("*")) if path.is_file() and not path.name.startswith(".")]
     labels = {path.name.removesuffix(LABEL): path for path in paths if path.name.endswith(LABEL)}
     pictures = [path for path in paths if not path.name.endswith(LABEL)]
-    return [Picture(path.name, path, labels.get(path.stem), _camvid_ids()) for path in pictures]
+    return [Picture(path.name, path, labels.get(path.stem)) for path in pictures]
 
 
-def _camvid_ids() -> tuple[int, ...]:
-    """What the numbers in a label picture of CamVid mean: everything beyond the classes is void."""
-    return (*range(len(CAMVID11)), *[VOID] * (256 - len(CAMVID11)))
-
-
-def _with_labels(folder: Path) -> list[Picture]:
+def _with_labels(folder: Path, classes: Mapping[int, str] | None = None) -> list[Picture]:
     labels = {path.stem: path for path in folder.glob("label/*.png")}
-    return [Picture(path.stem, path, labels.get(path.stem), _camvid_ids()) for path in sorted(folder.glob("image/*"))]
+    return [Picture(path.stem, path, labels.get(path.stem), classes) for path in sorted(folder.glob("image/*"))]
 
 
 def cityscapes(root: Path, split: str) -> list[Picture]:
     """Find Cityscapes as it is handed out: leftImg8bit/SPLIT/CITY/… and gtFine/SPLIT/CITY/…_labelIds.png."""
-    ids = [VOID] * 256
-    for number, name in CITYSCAPES.items():
-        ids[number] = CAMVID11.id_of(name)
     found = []
     for path in sorted((root / "leftImg8bit" / split).glob("*/*_leftImg8bit.png")):
         name = path.name.removesuffix("_leftImg8bit.png")
         label = root / "gtFine" / split / path.parent.name / f"{name}_gtFine_labelIds.png"
-        found.append(Picture(name, path, label if label.exists() else None, tuple(ids)))
+        found.append(Picture(name, path, label if label.exists() else None, CITYSCAPES))
     return found
 
 

@@ -9,9 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-import sempic
+from sempic import api
+from sempic.codecs import codec
+from sempic.codecs.base import Decoded, Reading
+from sempic.codecs.sqgan import SqGanReading
 from sempic.sheet import INK, PANEL, PAPER, sheet
-from sempic.taxonomy import CAMVID11
+from sempic.taxonomy import Taxonomy
 
 Bytes = NDArray[np.uint8]
 
@@ -21,12 +24,13 @@ _BPP = (0.02, 0.05)  # the sizes shown when none are asked for
 
 
 @dataclass(frozen=True)
-class Result:
-    """A picture after a codec, and what it took."""
+class Trial:
+    """A picture after a codec: its stream, what that contains, the decoded picture, and what it took."""
 
     codec: str
     data: bytes
-    decoded: sempic.Decoded
+    reading: Reading
+    decoded: Decoded
     bpp: float
     encode_s: float
     decode_s: float
@@ -47,43 +51,49 @@ def run(image: Bytes, sizes: list[int]) -> tuple[list[tuple[str, ...]], Image.Im
     Sizes are in bytes; without any, the demo takes its own. The first encode and decode of a codec include the loading
     of its networks.
     """
-    from sempic.codecs.sqgan import sent_mask
-
     pixels = image.shape[0] * image.shape[1]
-    results, panels = list[Result](), list[tuple[str, Bytes]]()
+    trials, panels = list[Trial](), list[tuple[str, Bytes]]()
     for size in sizes or [int(bpp * pixels / 8) for bpp in _BPP]:
-        ours = _result(image, "sqgan", size)
-        theirs = _result(image, "hevc", len(ours.data))
-        results += [ours, theirs]
+        ours = _trial(image, "sqgan", size)
+        theirs = _trial(image, "hevc", len(ours.data))
+        trials += [ours, theirs]
+        assert isinstance(ours.reading, SqGanReading), "sqgan wrote it"
         if not panels:
-            assert ours.decoded.segmap is not None, "sqgan always sends a segmap"
+            segmap, taxonomy = ours.decoded.segmap, ours.decoded.taxonomy
+            assert segmap is not None, "sqgan always sends a segmap"
+            assert taxonomy is not None, "with its classes"
             panels = [
                 ("original", image),
-                ("segmap, as decoded", CAMVID11.colourise(ours.decoded.segmap)),
-                ("classes", _legend(image.shape[1] / image.shape[0])),
+                ("segmap, as decoded", taxonomy.colourise(segmap)),
+                ("classes", _legend(taxonomy, image.shape[1] / image.shape[0])),
             ]
-        mask = sent_mask(ours.data)
+        mask = ours.reading.sent()
         panels += [
             (f"tokens sent: {mask.mean():.0%} of the grid", relevance(image, mask)),
             (ours.caption, ours.decoded.image),
             (theirs.caption, theirs.decoded.image),
         ]
-    streams = {f"{result.codec}-{len(result.data)}.smp": result.data for result in results}
-    return [result.row for result in results], sheet(panels), streams
+    streams = {f"{trial.codec}-{len(trial.data)}.smp": trial.data for trial in trials}
+    return [trial.row for trial in trials], sheet(panels), streams
 
 
-def _result(image: Bytes, codec: str, size: int) -> Result:
+def _trial(image: Bytes, name: str, size: int) -> Trial:
     start = time.perf_counter()
-    data = sempic.encode(image, codec, bytes=size)
+    data = api.encode(image, name, bytes=size)
     middle = time.perf_counter()
-    decoded = sempic.decode(data)
+    info, reading = api.describe(data)
+    decoded = reading.draw(codec(name).Options())
     end = time.perf_counter()
-    bpp = 8 * len(data) / (image.shape[0] * image.shape[1])
-    return Result(codec, data, decoded, bpp, middle - start, end - middle)
+    return Trial(name, data, reading, decoded, info.bpp, middle - start, end - middle)
 
 
 def relevance(image: Bytes, mask: NDArray[np.bool_]) -> Bytes:
-    """The picture where a token was sent; grey and dark where the decoder fills in."""
+    """Return a picture as it is where a token was sent, and grey and dark where the decoder fills in.
+
+    Args:
+        image: uint8 H×W×3.
+        mask: the places (h×w) of the grid whose token was sent.
+    """
     height, width, _ = image.shape
     side = -(-height // mask.shape[0]), -(-width // mask.shape[1])
     sent = np.repeat(np.repeat(mask, side[0], 0), side[1], 1)[:height, :width, None]
@@ -91,12 +101,13 @@ def relevance(image: Bytes, mask: NDArray[np.bool_]) -> Bytes:
     return np.asarray(np.where(sent, image, grey), np.uint8)
 
 
-def _legend(aspect: float) -> Bytes:
+def _legend(taxonomy: Taxonomy, aspect: float) -> Bytes:
+    """Return the classes with their colours as a panel whose width is `aspect` times its height."""
     width, height = PANEL, round(PANEL / aspect)
     panel = Image.new("RGB", (width, height), PAPER)
-    pen, step = ImageDraw.Draw(panel), height / (len(CAMVID11) + 1)
+    pen, step = ImageDraw.Draw(panel), height / (len(taxonomy) + 1)
     font = ImageFont.load_default(min(max(step * 0.6, 8), 20))
-    for place, (name, colour) in enumerate(zip(CAMVID11.classes, CAMVID11.colours, strict=True)):
+    for place, (name, colour) in enumerate(zip(taxonomy.classes, taxonomy.colours, strict=True)):
         y = (place + 0.5) * step
         pen.rectangle([24, y + 0.1 * step, 24 + 2 * step, y + 0.9 * step], fill=colour)
         pen.text((24 + 2.6 * step, y + 0.5 * step), name, INK, font, anchor="lm")

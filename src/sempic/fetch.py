@@ -1,4 +1,4 @@
-"""Models from elsewhere: an https address, or the Hugging Face Hub. What was fetched once is kept in a cache."""
+"""Models from an https address or the Hugging Face Hub. A model is fetched once and kept in a cache."""
 
 from __future__ import annotations
 
@@ -18,21 +18,25 @@ TIMEOUT_S = 60
 
 
 def is_address(name: str) -> bool:
-    """Whether a model's name says where to fetch it."""
+    """Whether a model's name is an address."""
     return name.startswith((HUB, WEB, "http://"))
 
 
 def fetch(address: str) -> Path:
     """Return the folder of the model at an address, fetched if it is not in the cache.
 
-    `https://…` names a folder with `card.json` in it; `#sha256=…` behind it is what the card's SHA-256 has to be.
-    `hf:org/name` or `hf:org/name@revision` names a repository of the Hub. The card lists the hashes of all other files.
-    Raises `ModelError` for what cannot be had or is not what it should be.
+    Args:
+        address: `https://…`, a folder with a `card.json`, and behind it, if you like, `#sha256=…` with the SHA-256 of
+            the card; or `hf:org/name` or `hf:org/name@revision`, a repository of the Hub. The card has the hashes of
+            all other files.
+
+    Raises:
+        ModelError: a file cannot be fetched, or does not have its hash.
     """
     if address.startswith(HUB):
         return _from_hub(address.removeprefix(HUB))
     if not address.startswith(WEB):
-        raise ModelError(f"'{address}' is not fetched, for nobody could tell what arrives; give an https address.")
+        raise ModelError(f"'{address}' is not fetched, for others could change it on its way; give an https address.")
     place, _, pinned = address.partition("#sha256=")
     folder = _cache() / sha256(address.encode()).hexdigest()[:24]
     if not (folder / CARD).is_file():
@@ -41,7 +45,7 @@ def fetch(address: str) -> Path:
 
 
 def _download(place: str, pinned: str, folder: Path) -> None:
-    """Fetch a model into a folder that appears when all of it is there and checked."""
+    """Fetch a model into a folder that appears when all files are there and checked."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=".part-", dir=folder.parent))
     try:

@@ -24,13 +24,13 @@ HOW = {
     "cityscapes": "Register at https://www.cityscapes-dataset.com, download leftImg8bit_trainvaltest.zip and "
     "gtFine_trainvaltest.zip, and unpack both in {root}.",
     "photos": "Put any photographs into {root}; they need no labels.",
-    "folder": "Put pictures into {root}; labels are optional grey or palette PNGs of CamVid's class ids, "
-    "NAME.label.png beside NAME.jpg. Where there are none, the built-in segmenter predicts them.",
+    "folder": "Put pictures into {root}; labels are optional grey or palette PNGs of class ids, "
+    "NAME.label.png beside NAME.jpg. Where there are none, the installed segmenter predicts them.",
 }
 
 
 @dataclass(frozen=True)
-class Part:
+class DataPart:
     """A split, or a whole folder. `smallest` and `largest` are (width, height) by the number of pixels."""
 
     name: str
@@ -48,7 +48,7 @@ class Inventory:
 
     kind: str
     root: Path
-    parts: tuple[Part, ...]
+    parts: tuple[DataPart, ...]
     missing: tuple[str, ...]
     how: str
 
@@ -94,7 +94,7 @@ def _plain(folder: Path) -> list[Picture]:
         return []
 
 
-def _part(name: str, pictures: Sequence[Picture], expected: int | None) -> Part:
+def _part(name: str, pictures: Sequence[Picture], expected: int | None) -> DataPart:
     sizes, unreadable = [], []
     for picture in pictures:
         try:
@@ -110,10 +110,10 @@ def _part(name: str, pictures: Sequence[Picture], expected: int | None) -> Part:
     sizes.sort(key=lambda size: size[0] * size[1])
     smallest, largest = (sizes[0], sizes[-1]) if sizes else (None, None)
     labelled = sum(picture.label is not None for picture in pictures)
-    return Part(name, len(pictures), labelled, expected, smallest, largest, tuple(unreadable))
+    return DataPart(name, len(pictures), labelled, expected, smallest, largest, tuple(unreadable))
 
 
-def _missing(kind: str, part: Part) -> list[str]:
+def _missing(kind: str, part: DataPart) -> list[str]:
     """Return a sentence for each thing that a part lacks."""
     found = []
     if not part.pictures:

@@ -3,8 +3,8 @@
     Image.open("street.smp").show()
     picture.save("street.smp", bytes=1000, keep={"pedestrian": 1})
 
-What `save` takes beside a name is what `sempic.encode` takes. Opening reads the header; the picture is decoded when its
-pixels are asked for.
+`save` takes the codec (with settings behind it if you like), a size and a share of protection as `sempic.encode` does,
+and the codec's settings by name. Opening reads the header; the picture is decoded when its pixels are asked for.
 """
 
 from __future__ import annotations
@@ -16,8 +16,13 @@ from typing import IO, Any
 from PIL import Image, ImageFile
 
 import sempic
-from sempic import codecs, container, protection
+from sempic import api, container
+from sempic.codecs import codec_by_id
+from sempic.codecs.base import Codec
+from sempic.codecs.spec import Spec
 from sempic.errors import SempicError, StreamError
+from sempic.link import protection
+from sempic.rate import Target
 
 FORMAT = "SMP"
 
@@ -37,7 +42,7 @@ class StreamImageFile(ImageFile.ImageFile):
             raise OSError(str(error)) from error
         try:
             header = container.read_header(bare)
-            self.info["codec"] = codecs.codec_by_id(header.codec).name
+            self.info["codec"] = codec_by_id(header.codec).name
         except StreamError as error:  # of two magic bytes alone, another format's file may have the same
             raise SyntaxError(str(error)) from error
         self._mode, self._size = "RGB", (header.width, header.height)
@@ -60,9 +65,21 @@ class StreamImageFile(ImageFile.ImageFile):
 
 def _save(image: Image.Image, file: IO[bytes], name: str | bytes) -> None:
     try:
-        file.write(sempic.encode(image, **image.encoderinfo))
+        file.write(_encoded(image, **image.encoderinfo))
     except SempicError as error:
         raise OSError(str(error)) from error
+
+
+def _encoded(
+    image: Image.Image,
+    codec: str | Codec = api.CODEC,
+    quality: float | None = None,
+    bpp: float | None = None,
+    bytes: int | None = None,
+    **settings: Any,
+) -> bytes:
+    spec = Spec.parse(codec, settings) if isinstance(codec, str) else Spec.of(codec, settings)
+    return api.encode_as(image, spec, Target(quality, bpp, bytes), spec.protect)
 
 
 Image.register_open(FORMAT, StreamImageFile, protection.may_start)

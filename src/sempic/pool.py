@@ -16,13 +16,13 @@ from sempic.errors import InputError
 
 
 class Executor(Protocol):
-    """What is needed of a pool of processes."""
+    """A pool of processes, as far as it is used here."""
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Future[Any]: ...
 
 
 class _RayExecutor:
-    """The same on a Ray cluster. Tasks of another stage run in processes of their own."""
+    """A pool on a Ray cluster. Tasks of another stage run in other processes."""
 
     def __init__(self, stage: int) -> None:
         variables = {"SEMPIC_STAGE": str(stage), runtime.THREADS: "1"}
@@ -37,10 +37,16 @@ class _RayExecutor:
 
 @contextmanager
 def pools(counts: Sequence[int], threads: int = 1, ray_address: str | None = None) -> Iterator[list[Executor]]:
-    """Yield a pool for each of the counts, of so many processes; no process works for two of them.
+    """Yield pools that share no process.
 
-    Each network gets so many `threads`. With the address of a Ray cluster the pools are there, as large as it is;
-    "local" starts one on this machine with as many processes as the largest count.
+    Args:
+        counts: the number of processes in each pool.
+        threads: the number of threads that a network may use.
+        ray_address: a Ray cluster to run on, whose size then counts instead; "local" starts one on this machine with
+            as many processes as the largest count.
+
+    Raises:
+        InputError: Ray is not installed.
     """
     with ExitStack() as stack:
         if ray_address is not None:
@@ -69,7 +75,7 @@ def _start_ray(stack: ExitStack, address: str, processes: int) -> None:
 
 @contextmanager
 def _environment(variables: dict[str, str]) -> Iterator[None]:
-    """Set environment variables for the processes that start meanwhile: libraries read them when they are loaded."""
+    """Set environment variables for processes that are started in the block: libraries read them when imported."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:

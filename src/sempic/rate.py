@@ -1,12 +1,65 @@
-"""The setting that meets a size."""
+"""How big a stream gets: what is asked for, and the writer's step that meets it."""
 
 from __future__ import annotations
 
-from sempic.codecs.base import Writer
-from sempic.errors import BudgetError
+import math
+from dataclasses import dataclass
 
+from sempic.codecs.base import Writer
+from sempic.errors import BudgetError, InputError
+
+QUALITY = 50.0
+"""The quality where nothing is asked for."""
 _LOOK = 3
 """How many steps that are too big in a row end the search: sizes are only nearly monotonic."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is asked for: a quality, or a size that a stream comes near to and never exceeds. At most one is given.
+
+    quality: from 0 (smallest) to 100 (best); 50 if nothing is given.
+    bpp: bits a pixel, 8 · bytes / (width · height), every byte counted.
+    size: bytes.
+    """
+
+    quality: float | None = None
+    bpp: float | None = None
+    size: int | None = None
+
+    def __post_init__(self) -> None:
+        if sum(given is not None for given in (self.quality, self.bpp, self.size)) > 1:
+            raise InputError("Give only one of quality, bpp and bytes.")
+        if self.quality is not None and not 0 <= self.quality <= 100:
+            raise InputError(f"The quality is {self.quality}; it must be from 0 to 100.")
+        if self.bpp is not None and not 0 < self.bpp < math.inf:
+            raise InputError(f"The size is {self.bpp} bpp; it must be a number above 0.")
+        if self.size is not None and not self.size > 0:
+            raise InputError(f"The size is {self.size} bytes; it must be above 0.")
+
+    @classmethod
+    def parse(cls, text: str) -> Target:
+        """Read "0.05" (bpp), "600B" (bytes) or "q30" (quality); raise `InputError` for anything else."""
+        text = text.strip()
+        try:
+            if text.startswith("q"):
+                return cls(quality=float(text[1:]))
+            if text.endswith("B"):
+                return cls(size=int(text[:-1]))
+            return cls(bpp=float(text))
+        except ValueError:
+            raise InputError(f"'{text}' is no size; write 0.05 (bpp), 600B (bytes) or q30 (quality).") from None
+
+    def limit(self, pixels: int) -> int | None:
+        """Return the most bytes that the stream of a picture of so many pixels may have; None for a quality."""
+        return math.floor(self.bpp * pixels / 8) if self.bpp is not None else self.size
+
+    def write(self, writer: Writer) -> bytes:
+        """Return the stream that was asked for; raise `BudgetError` where the size is too small for the picture."""
+        limit = self.limit(writer.pixels)
+        if limit is not None:
+            return fit(writer, limit)
+        return writer.write(writer.step_of(QUALITY if self.quality is None else self.quality))
 
 
 def fit(writer: Writer, limit_bytes: int) -> bytes:

@@ -2,7 +2,6 @@
 
 A model is a folder: `card.json`, one ONNX file a network, and `tables.npz` with its codebooks and coding tables. The
 ones that ship lie in `sempic/models`; those in the folders that SEMPIC_MODELS names (separated as in PATH) come first.
-Before all of these comes what was asked for by its folder or address in the same process.
 """
 
 from __future__ import annotations
@@ -20,11 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sempic.errors import InputError, ModelError
+from sempic.taxonomy import Taxonomy, of_card
 
 SHIPPED = Path(__file__).parent / "models"
 TABLES = "tables.npz"
-_given: dict[Path, None] = {}
-"""The folders of models that were asked for by folder or address, in that order."""
 THREADS = "SEMPIC_THREADS"
 """The environment variable that says how many threads a network may use."""
 
@@ -37,7 +35,8 @@ class Card:
     kind: str
     """What it is for: "segmenter", "sqgan", "judge", …"""
     summary: str
-    taxonomy: str
+    taxonomy: Any
+    """Its classes: a taxonomy as `Taxonomy.to_json` returns it, or the name of one that comes with Sempic."""
     parameters: int
     files: dict[str, str]
     training: dict[str, Any] = field(default_factory=dict)
@@ -63,6 +62,11 @@ class Model:
         except (OSError, ValueError, TypeError) as error:
             raise ModelError(f"The model in {folder} has no usable card: {error}.") from None
         self._networks: dict[str, Network] = {}
+
+    @cached_property
+    def taxonomy(self) -> Taxonomy:
+        """The classes that the model knows; `ModelError` where its card names none that can be used."""
+        return of_card(self.card.taxonomy, self.card.name)
 
     @property
     def size(self) -> int:
@@ -138,15 +142,36 @@ def _threads() -> int:
 
 
 def model(name: str, kind: str = "") -> Model:
-    """Return a model by name, folder, https address or `hf:org/name`; raise `ModelError` that lists the known names,
-    or if the model is not of the `kind` that was asked for.
+    """Return a model.
 
-    One that is not installed is known from then on to all streams that this process reads.
+    Args:
+        name: its name, folder, https address or `hf:org/name`; empty for the one of the `kind` that comes with Sempic.
+        kind: what it must be for, where that matters.
+
+    Raises:
+        ModelError: there is no such model (the known ones are listed), or it is of another kind.
     """
+    if not name:
+        return default(kind)
     found = _find(name)
     if kind and found.card.kind != kind:
         raise ModelError(f"The model '{name}' is of kind {found.card.kind}; a {kind} is needed.")
     return found
+
+
+def default(kind: str, taxonomy: str = "") -> Model:
+    """Return the model of a kind (and taxonomy, if that is named) to use where none is asked for.
+
+    Those that come with Sempic are looked at first, by name; then those in SEMPIC_MODELS. Raises `ModelError` where
+    none is installed.
+    """
+    shipped = [folder.parent.name for folder in sorted(SHIPPED.glob("*/card.json"))]
+    installed = models()
+    for found in (*filter(lambda m: m.card.name in shipped, installed), *installed):
+        if found.card.kind == kind and taxonomy in ("", found.taxonomy.name):
+            return found
+    classes = f" for the classes of {taxonomy}" if taxonomy else ""
+    raise ModelError(f"No {kind}{classes} is installed; name the folder or address of one.")
 
 
 def _find(name: str) -> Model:
@@ -157,17 +182,17 @@ def _find(name: str) -> Model:
 
     folder = fetch.fetch(name) if fetch.is_address(name) else Path(name)
     if (folder / "card.json").is_file():
-        _given[folder.resolve()] = None
         return _load(folder.resolve())
     known = ", ".join(sorted({folder.name for folder in _folders()})) or "none"
     raise ModelError(f"There is no model '{name}', nor a folder with a model of that name; installed are: {known}.")
 
 
-def model_by_fingerprint(kind: str, fingerprint: int) -> Model:
-    """Return the model of a kind that a stream names; raise `ModelError` when it is not installed."""
-    given = [folder for folder in _given if folder.is_dir()]  # some may have been moved or removed since
-    for folder in (*given, *_folders(hidden=True)):
-        candidate = _load(folder)
+def model_of_stream(kind: str, fingerprint: int, given: Model | None = None) -> Model:
+    """Return the model that a stream names: the `given` one, or one of those that are installed.
+
+    Raises `ModelError` where it is none of them.
+    """
+    for candidate in (*([given] if given else []), *map(_load, _folders(hidden=True))):
         if candidate.card.kind == kind and candidate.card.fingerprint == fingerprint:
             return candidate
     raise ModelError(

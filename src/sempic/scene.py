@@ -20,14 +20,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 from sempic.errors import InputError
-from sempic.taxonomy import CAMVID11
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 Colour = Sequence[float] | NDArray[np.floating[Any]]
 Point = tuple[float, float, float]
 
-SKY, BUILDING, POLE, ROAD, PAVEMENT, TREE, SIGN, FENCE, CAR, PEDESTRIAN, BICYCLIST = range(len(CAMVID11))
+CLASSES = ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist")
+"""What the ids of a scene's segmap stand for, in their order."""
+SKY, BUILDING, POLE, ROAD, PAVEMENT, TREE, SIGN, FENCE, CAR, PEDESTRIAN, BICYCLIST = range(len(CLASSES))
 
 _SUPER = 2  # canvases are drawn at twice the size; shrinking the picture smooths every edge
 _EYE = 1.4
@@ -84,7 +85,7 @@ _CLOTHES = ((36, 36, 42), (44, 48, 66), (70, 56, 48), (96, 40, 44), (28, 30, 34)
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture (uint8 H×W×3) and its exact segmap (uint8 H×W ids of `camvid11`)."""
+    """A picture (uint8 H×W×3) and its exact segmap (uint8 H×W, ids of `CLASSES`)."""
 
     image: Bytes
     segmap: Bytes
@@ -120,7 +121,7 @@ class _Street:
         self.centre = self.width * rng.uniform(0.42, 0.58)
         self.kerb = rng.uniform(4.3, 5.6)
         self.front = self.kerb + rng.uniform(2.2, 3.4)
-        self.eye_x = -0.45 * self.kerb  # traffic keeps to the left, as in CamVid
+        self.eye_x = -0.45 * self.kerb  # traffic keeps to the left
         self.sun = int(rng.choice((-1, 1)))
         self.cast = rng.uniform(0.35, 0.75)  # metres of shadow to a metre of height
         self.warmth = np.asarray((1.04, 1.0, 0.94), np.float32)

@@ -1,25 +1,43 @@
-"""Lists of classes with their colours: what the numbers in a segmap mean."""
+"""Lists of classes with their colours: what the numbers in a segmap mean.
+
+A taxonomy is data. A model's card holds the one that the model was trained with; `taxonomies/` has those that training
+and data sets know by name, and a JSON file of the same form is as good.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sempic.errors import InputError
+from sempic.errors import InputError, ModelError
 
 VOID = 255
 """The id of pixels without a class, in every taxonomy."""
+FOLDER = Path(__file__).parent / "taxonomies"
+_MOST = 254
 
 
 @dataclass(frozen=True)
 class Taxonomy:
-    """A named, ordered list of classes; a class's id is its place in the list."""
+    """A named, ordered list of classes; the id of a class is its place in the list.
+
+    colours: the RGB colour (0 to 255) in which each class is shown.
+    void: ids below 255 that mean void in label pictures, as some data sets have them.
+    merged: what classes of other taxonomies are called here, by their names there.
+    """
 
     name: str
     classes: tuple[str, ...]
     colours: tuple[tuple[int, int, int], ...]
+    void: tuple[int, ...] = ()
+    merged: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -27,33 +45,76 @@ class Taxonomy:
     def id_of(self, name: str) -> int:
         """Return the id of a class by its name; raise `InputError` that lists the known ones."""
         try:
-            return self.classes.index(name.strip().lower())
+            return [known.lower() for known in self.classes].index(name.strip().lower())
         except ValueError:
             raise InputError(f"'{name}' is not a class of {self.name}; it knows {', '.join(self.classes)}.") from None
 
+    def ids_of(self, names: Mapping[int, str]) -> NDArray[np.uint8]:
+        """Return a table (256) from the ids of another list of classes to the ids here; void for what has no class.
+
+        Args:
+            names: the other list's class names by id. A class is found by its own name, or by `merged`.
+        """
+        table = np.full(256, VOID, np.uint8)
+        for number, name in names.items():
+            name = self.merged.get(name, name)
+            if name in self.classes:
+                table[number] = self.classes.index(name)
+        return table
+
+    def label_ids(self) -> NDArray[np.uint8]:
+        """Return a table (256) from the numbers in label pictures to ids; what is in `void` or no class is void."""
+        own = {number: name for number, name in enumerate(self.classes) if number not in self.void}
+        return self.ids_of(own)
+
     def colourise(self, segmap: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the segmap (H×W ids) as an H×W×3 picture; void is black."""
+        """Return a segmap (H×W ids) as a picture (uint8 H×W×3); void is black."""
         palette = np.zeros((256, 3), np.uint8)
         palette[: len(self)] = self.colours
         return palette[segmap]
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the taxonomy as plain dicts, lists and texts: what `from_json` takes."""
+        colours = {name: list(colour) for name, colour in zip(self.classes, self.colours, strict=True)}
+        plain: dict[str, Any] = {"name": self.name, "classes": colours}
+        return plain | {k: v for k, v in (("void", list(self.void)), ("merged", dict(self.merged))) if v}
 
-CAMVID11 = Taxonomy(
-    "camvid11",
-    ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"),
-    (
-        (128, 178, 230),
-        (128, 64, 48),
-        (192, 192, 128),
-        (110, 80, 130),
-        (200, 110, 160),
-        (80, 130, 40),
-        (235, 200, 40),
-        (90, 90, 60),
-        (40, 60, 170),
-        (220, 40, 60),
-        (0, 150, 170),
-    ),
-)
+    @classmethod
+    def from_json(cls, plain: Any) -> Taxonomy:
+        """Return the taxonomy that a card or a file describes; raise `ValueError` for one that makes no sense."""
+        try:
+            classes = {str(name): tuple(map(int, colour)) for name, colour in plain["classes"].items()}
+            void, merged = plain.get("void", ()), dict(plain.get("merged", {}))
+            made = cls(str(plain["name"]), tuple(classes), tuple(classes.values()), tuple(map(int, void)), merged)  # type: ignore[arg-type]
+        except (TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"it has no classes with their colours ({error})") from None
+        if not 0 < len(made) <= _MOST:
+            raise ValueError(f"it has {len(made)} classes; there can be 1 to {_MOST}")
+        if any(len(colour) != 3 or not all(0 <= value <= 255 for value in colour) for colour in made.colours):
+            raise ValueError("a colour is not three numbers from 0 to 255")
+        return made
 
-TAXONOMIES = {CAMVID11.name: CAMVID11}
+
+def names() -> list[str]:
+    """Return the names of the taxonomies that come with Sempic."""
+    return sorted(path.stem for path in FOLDER.glob("*.json"))
+
+
+@cache
+def load(name: str) -> Taxonomy:
+    """Return a taxonomy by its name, or from a JSON file; raise `InputError` that lists the known ones."""
+    path = FOLDER / f"{name}.json" if name in names() else Path(name)
+    if path.suffix != ".json" or not path.is_file():
+        raise InputError(f"'{name}' is not a taxonomy; known are {', '.join(names())}, or a JSON file of your own.")
+    try:
+        return Taxonomy.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise InputError(f"The taxonomy in {path} cannot be used: {error}.") from None
+
+
+def of_card(stated: Any, model: str) -> Taxonomy:
+    """Return the taxonomy that the card of a model states, whole or by name; raise `ModelError` for an unknown one."""
+    try:
+        return load(stated) if isinstance(stated, str) else Taxonomy.from_json(stated)
+    except (InputError, ValueError) as error:
+        raise ModelError(f"The card of the model {model} names no usable taxonomy: {error}") from None

@@ -1,1 +1,1 @@
-"""Measuring codecs on real files: `python -m sempic.bench --help`."""
+"""Measuring codecs on real files: `sempic bench --help`."""

@@ -18,7 +18,7 @@ Curve = tuple[Sequence[float], Sequence[float]]
 """Rates (bpp) and the values reached there, in any order."""
 
 FEWEST = 4
-"""As few points as a curve may have: with fewer, the interpolation says more than the measurement."""
+"""The fewest points that a curve may have: one through fewer is mostly interpolation."""
 
 
 @dataclass(frozen=True)

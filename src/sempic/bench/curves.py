@@ -20,7 +20,7 @@ COLOURS = ("#2f7fd6", "#cf6a12", "#2b9467", "#cc4a5c", "#8a63d2", "#1a93a8", "#a
 """Of the curves, in the order of the results; every one stands out from white and from near black."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
 _DASHES = ("solid", (0, (4, 1.5)), (0, (1, 1.5)))
-"""What tells apart the curves that share a colour, from the eleventh on."""
+"""Of the curves; from the eleventh on they share colours, and the dashes distinguish them."""
 
 
 @dataclass(frozen=True)

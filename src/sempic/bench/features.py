@@ -1,4 +1,4 @@
-"""What networks see in pictures. They remember the last few pictures by their pixels, since several metrics ask."""
+"""Features of pictures by networks. The last few pictures are kept, since several metrics need the same features."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sempic.bench import judge
 
-Picture = NDArray[np.uint8]
+Pixels = NDArray[np.uint8]
 
 PATCH, STRIDE = 128, 64
 """Pixels that a feature of `lite0_frechet` and `lite0_kernel` describes, and from one to the next."""
@@ -18,17 +18,17 @@ INCEPTION_PATCH, INCEPTION_STRIDE = 256, 128
 """The same for `fid` and `kid`, as in HiFiC (Mentzer et al. 2020)."""
 
 
-def reading(picture: Picture) -> NDArray[np.uint8]:
+def segmap(picture: Pixels) -> NDArray[np.uint8]:
     """Return the judge's segmap of a picture."""
-    return _read(picture.tobytes(), picture.shape)
+    return _segmap(picture.tobytes(), picture.shape)
 
 
 @lru_cache(maxsize=4)
-def _read(pixels: bytes, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    return judge.read(np.frombuffer(pixels, np.uint8).reshape(shape))
+def _segmap(pixels: bytes, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    return judge.segment(np.frombuffer(pixels, np.uint8).reshape(shape))
 
 
-def lite0(picture: Picture) -> tuple[list[NDArray[np.float32]], NDArray[np.float32]]:
+def lite0(picture: Pixels) -> tuple[list[NDArray[np.float32]], NDArray[np.float32]]:
     """Return a picture's EfficientNet-Lite0 features at four strides (channels × h × w, unit length), and those of its
     windows (windows × 320)."""
     return _lite0(picture.tobytes(), picture.shape)
@@ -49,7 +49,7 @@ def _lite0(pixels: bytes, shape: tuple[int, ...]) -> tuple[list[NDArray[np.float
     return [f / np.maximum(np.linalg.norm(f, axis=0), 1e-6) for f in features], windows.mean((2, 3))
 
 
-def inception(picture: Picture) -> NDArray[np.float32]:
+def inception(picture: Pixels) -> NDArray[np.float32]:
     """Return Inception's 2048 features of each patch of a picture; none for a picture smaller than a patch."""
     return _inception(picture.tobytes(), picture.shape)
 
@@ -75,7 +75,7 @@ def _patches(picture: NDArray[Any], size: int, stride: int) -> NDArray[Any]:
     return windows.transpose(1, 2, 0, 3, 4).reshape(-1, len(picture), size, size)
 
 
-def tensor(picture: Picture) -> Any:
+def tensor(picture: Pixels) -> Any:
     """Return a picture as PyTorch takes it: 1×3×H×W in [0,1]."""
     import torch
 
@@ -84,7 +84,7 @@ def tensor(picture: Picture) -> Any:
 
 @cache
 def _lite0_network() -> Any:
-    from sempic.training.backbone import EfficientNetLite
+    from sempic.efficientnet import EfficientNetLite
 
     return EfficientNetLite("lite0").eval()
 

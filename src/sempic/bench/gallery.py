@@ -15,15 +15,11 @@ from PIL import Image
 
 from sempic.bench import tables
 from sempic.bench.results import Result, Row
-from sempic.taxonomy import CAMVID11
-
-MATTER = ("sign", "pedestrian", "bicyclist")
-"""The small classes that a driver must not lose: the page zooms in on them."""
 
 _PICTURES = 6
-_CROPS = 3  # of each class
+_CROPPED, _CROPS = 3, 3  # how many classes the page zooms in on, and how often on each
 _CROP_SIDE = 5  # a crop is a picture's fifth, and so are its sides
-_CROP_SEEN = 0.02  # the share of a crop that the class must fill
+_LEAST = 0.02  # the share of a crop that the class must fill
 _QUALITY, _WIDEST = 90, 1600  # WebP's own losses are far below any codec's at the rates shown
 
 
@@ -32,8 +28,8 @@ class Gallery:
     """What a page's viewer shows, ready for JSON.
 
     `images` are data URIs; `tiles` say at each level, for each codec and picture, which image it is and what stands
-    below it. `crops` are parts of a picture: its name, a title, x, y, width and height as
-    shares of its sides, and the ratio of the crop's own sides. `first` is what the originals are called.
+    below it. `crops` are parts of a picture: its name, a title, x, y, width and height as shares of its sides, and the
+    ratio of the crop's own sides. `first` is what the originals are called.
     """
 
     originals: dict[str, int] = field(default_factory=dict)
@@ -81,7 +77,7 @@ def gather(results: Sequence[Result], work: Path) -> Gallery:
                 level[result.label][name] = places[path], _caption(rows[name], point.bpp / rate)
         gallery.levels.append(f"near {rate:.3f} bpp")
         gallery.tiles.append(level)
-    gallery.crops = _crops(names, work)
+    gallery.crops = _crops(names, work, results[0].classes)
     return gallery
 
 
@@ -100,26 +96,40 @@ def _caption(row: Row, ratio: float) -> str:
     return text
 
 
-def _crops(names: Sequence[str], work: Path) -> list[dict[str, Any]]:
-    """Return for each class that matters the crops that hold the most of it, at most one a picture."""
-    crops = []
-    for label in MATTER:
+def _crops(names: Sequence[str], work: Path, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the crops that hold the most of a class, at most one a picture, for each of the rarest classes.
+
+    What is rare is small, and is lost first: signs and people in the street.
+    """
+    labels = {name: _labels(work / "originals" / f"{name}.labels.png") for name in names}
+    pixels = sum((np.bincount(ids.reshape(-1), minlength=256) for ids in labels.values()), np.zeros(256, np.int64))
+    crops, cropped = list[dict[str, Any]](), 0
+    for number in sorted(range(len(classes)), key=lambda number: pixels[number]):
         found = []
-        for name in names:
-            path = work / "originals" / f"{name}.labels.png"
-            if path.is_file():
-                with Image.open(path) as picture:
-                    seen, box = densest(np.asarray(picture) == CAMVID11.id_of(label))
-                    aspect = box[2] * picture.width / (box[3] * picture.height)
-                if seen >= _CROP_SEEN:
-                    found.append((seen, {"picture": name, "title": label, "box": box, "aspect": aspect}))
-        crops += [crop for _, crop in sorted(found, key=lambda pair: -pair[0])[:_CROPS]]
+        for name, ids in labels.items():
+            if ids.size and (dense := densest(ids == number))[0] >= _LEAST:
+                share, box = dense
+                aspect = box[2] * ids.shape[1] / (box[3] * ids.shape[0])
+                found.append((share, {"picture": name, "title": classes[number], "box": box, "aspect": aspect}))
+        if found:
+            crops += [crop for _, crop in sorted(found, key=lambda pair: -pair[0])[:_CROPS]]
+            cropped += 1
+        if cropped == _CROPPED:
+            break
     return crops
 
 
+def _labels(path: Path) -> NDArray[np.uint8]:
+    """Return a picture's labels (H×W ids); nothing (0×0) where it has none."""
+    if not path.is_file():
+        return np.zeros((0, 0), np.uint8)
+    with Image.open(path) as picture:
+        return np.asarray(picture)
+
+
 def densest(mask: NDArray[np.bool_]) -> tuple[float, tuple[float, float, float, float]]:
-    """Return the share of a crop that a mask fills where it fills the most, and that crop's x, y, width and height as
-    shares of the mask's sides. The crop has what it shows in its middle, as far as the borders allow."""
+    """Return the share of a crop that a mask (H×W) fills where it fills the most, and that crop's x, y, width and
+    height as shares of the mask's sides. The crop has what it shows in its middle, as far as the borders allow."""
     height, width = mask.shape
     high, wide = -(-height // _CROP_SIDE), -(-width // _CROP_SIDE)
     sums = np.pad(mask, ((1, 0), (1, 0))).cumsum(0).cumsum(1)
@@ -130,5 +140,5 @@ def densest(mask: NDArray[np.bool_]) -> tuple[float, tuple[float, float, float, 
         return 0.0, (0.0, 0.0, wide / width, high / height)
     top = np.clip(top + round(rows.mean()) - high // 2, 0, height - high)
     left = np.clip(left + round(columns.mean()) - wide // 2, 0, width - wide)
-    seen = mask[top : top + high, left : left + wide].mean()
-    return float(seen), (float(left / width), float(top / height), wide / width, high / height)
+    share = mask[top : top + high, left : left + wide].mean()
+    return float(share), (float(left / width), float(top / height), wide / width, high / height)

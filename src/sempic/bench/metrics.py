@@ -16,11 +16,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sempic import runtime
 from sempic.bench import features, judge
 from sempic.bench.features import INCEPTION_PATCH, INCEPTION_STRIDE, PATCH, STRIDE
 from sempic.errors import InputError, ModelError
-from sempic.taxonomy import CAMVID11
+from sempic.taxonomy import Taxonomy
 
 Picture = NDArray[np.uint8]
 Collected = NDArray[np.floating[Any]]
@@ -46,7 +45,7 @@ class Metric(ABC):
 
     @abstractmethod
     def collect(self, original: Picture, decoded: Picture, labels: NDArray[np.uint8] | None) -> Collected:
-        """Return what there is to know of two pictures (uint8 H×W×3), given their true segmap (H×W) if there is one."""
+        """Return what `reduce` needs of two pictures (uint8 H×W×3), given their true segmap (H×W) if there is one."""
 
     def reduce(self, collected: Sequence[Collected]) -> float:
         """Return the value for all pictures; NaN where none has one."""
@@ -100,7 +99,7 @@ class _Judged(Metric):
 
     def unavailable(self) -> str | None:
         try:
-            runtime.model(judge.MODEL)
+            judge.model()
         except ModelError as error:
             return str(error)
         return None
@@ -110,7 +109,7 @@ class Miou(_Judged):
     name = "miou"
     better = "higher"
     about = (
-        "Mean IoU over CamVid's 11 classes of the judge's reading of the decoded picture against the true labels, "
+        "Mean IoU, over the judge's classes, of the judge's segmap of the decoded picture against the true labels, "
         "pooled over all pixels of all pictures; void is not scored."
     )
     per_picture = False
@@ -118,23 +117,23 @@ class Miou(_Judged):
     def collect(self, original: Picture, decoded: Picture, labels: NDArray[np.uint8] | None) -> Collected:
         if labels is None:
             raise InputError("mIoU needs labels, and this picture has none; leave the metric out.")
-        return confusion(labels, features.reading(decoded))
+        return confusion(labels, features.segmap(decoded))
 
     def reduce(self, collected: Sequence[Collected]) -> float:
-        values = list(iou(collected).values())
-        return float(np.mean(values)) if values else float("nan")
+        values = judge.iou_per_class(np.sum(collected, axis=0))
+        return float(np.nanmean(values)) if not np.isnan(values).all() else float("nan")
 
 
 class Agreement(_Judged):
     name = "agreement"
     better = "higher"
     about = (
-        "Share of pixels that the judge reads in the decoded picture as it reads them in the original, mean over "
+        "Share of pixels to which the judge gives the same class in the decoded picture and in the original, mean over "
         "pictures; it needs no labels."
     )
 
     def collect(self, original: Picture, decoded: Picture, labels: NDArray[np.uint8] | None = None) -> Collected:
-        return np.asarray(np.mean(features.reading(original) == features.reading(decoded)))
+        return np.asarray(np.mean(features.segmap(original) == features.segmap(decoded)))
 
 
 class _Packaged(Metric):
@@ -162,7 +161,7 @@ class _Packaged(Metric):
         return None
 
 
-class Lpips(_Packaged):
+class LpipsOnAlexNet(_Packaged):
     name = "lpips"
     title, package, module = "LPIPS", "lpips", "lpips"
     weights, pattern = "AlexNet's weights, which torchvision downloads", "alexnet-owt-*.pth"
@@ -318,7 +317,7 @@ class Kid(_Inception):
 
 
 _ALL: tuple[type[Metric], ...] = (
-    Psnr, MsSsim, Miou, Agreement, Lpips, Dists, Fid, Kid, Lite0Distance, Lite0Frechet, Lite0Kernel,
+    Psnr, MsSsim, Miou, Agreement, LpipsOnAlexNet, Dists, Fid, Kid, Lite0Distance, Lite0Frechet, Lite0Kernel,
 )  # fmt: skip
 METRICS: dict[str, Metric] = {metric.name: metric() for metric in _ALL}
 PER_PICTURE = frozenset(name for name, metric in METRICS.items() if metric.per_picture)
@@ -349,21 +348,20 @@ def _first_line(error: Exception) -> str:
 
 
 def confusion(truth: NDArray[np.uint8], guess: NDArray[np.uint8]) -> Collected:
-    """Return how many pixels of each true class (rows) were read as which (columns, the last is void)."""
-    score = judge.Score()
+    """Return how many pixels of each true class (rows) are guessed as which (columns, the last is void).
+
+    Both are segmaps (uint8 H×W) in the judge's classes.
+    """
+    score = judge.Score(judge.model().taxonomy)
     score.add(truth, guess)
     return score.confusion.astype(np.float64)
 
 
-def iou(confusions: Sequence[Collected]) -> dict[str, float]:
-    """Return each class's IoU, pooled over what `miou` collected, but of classes that neither occur nor were read."""
-    score = judge.Score()
-    score.confusion += np.sum(confusions, axis=0).astype(np.int64)
-    return {
-        name: float(value)
-        for name, value in zip(CAMVID11.classes, score.per_class(), strict=True)
-        if not np.isnan(value)
-    }
+def iou(confusions: Sequence[Collected], taxonomy: Taxonomy) -> dict[str, float]:
+    """Return the IoU of each class, pooled over what `miou` collected, without classes that neither occur nor were
+    guessed."""
+    values = judge.iou_per_class(np.sum(confusions, axis=0))
+    return {name: float(value) for name, value in zip(taxonomy.classes, values, strict=True) if not np.isnan(value)}
 
 
 def _similarity(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from sempic.bench import curves, gallery, losses, page, plane, tables
+from sempic.bench import curves, gallery, html, links, plane, tables
 from sempic.bench.results import Result, load_all
 from sempic.errors import InputError
 
@@ -16,14 +16,14 @@ BEGIN, END = "<!-- tables -->", "<!-- end of tables -->"
 def write_report(folder: Path) -> list[Path]:
     """Write `report.html` and, for each metric, `curves-METRIC.png` into the folder of a bench run; return their paths.
 
-    There are no such curves where every codec has but one point.
-    Where a codec was measured with several settings, `plane.png` shows how they trade perception for distortion; where
-    packets were lost, `losses-METRIC.png` shows what that did. All else is of points without losses.
+    There are no such curves where every codec has only one point. Where a codec was measured with several settings,
+    `plane.png` shows how they trade perception for distortion; where packets were lost, `losses-METRIC.png` shows what
+    that did. All else is about points without losses.
 
     The page needs neither network nor other files. Pictures are taken from the folder `work`; without it the page has
-    none and says so. Raises `InputError` for results that are not there or cannot stand beside each other.
+    none and says so. Raises `InputError` for results that are not there or cannot be compared.
     """
-    page.need("jinja2", "matplotlib", "bjontegaard")
+    html.need("jinja2", "matplotlib", "bjontegaard")
     from markupsafe import Markup
 
     measured = [result for result in load_all(folder) if result.points]
@@ -34,7 +34,7 @@ def write_report(folder: Path) -> list[Path]:
     if len(sets) > 1:
         raise InputError(f"The results in {folder} are of several data sets ({', '.join(sets)}); give each its folder.")
     metrics = curves.drawable(results)
-    text = page.render(
+    text = html.render(
         "report.html",
         title=f"Sempic bench: {results[0].data}",
         facts=_facts(results),
@@ -48,7 +48,7 @@ def write_report(folder: Path) -> list[Path]:
     written = {"report.html": text.encode()}
     if any(len(result.points) > 1 for result in results):
         written |= {f"curves-{name}.png": curves.png(results, name) for name in metrics}
-    drawn = {"plane.png": plane.png(results)} | {f"losses-{name}.png": losses.png(measured, name) for name in metrics}
+    drawn = {"plane.png": plane.png(results)} | {f"losses-{name}.png": links.png(measured, name) for name in metrics}
     written |= {name: data for name, data in drawn.items() if data}
     for name, data in written.items():
         (folder / name).write_bytes(data)
@@ -57,7 +57,7 @@ def write_report(folder: Path) -> list[Path]:
 
 def markdown_tables(results: Sequence[Result]) -> str:
     """Return the tables of the report as Markdown, for `docs/results.md`."""
-    page.need("bjontegaard")
+    html.need("bjontegaard")
     return "\n".join(table.markdown() for table in tables.all_tables([result for result in results if result.points]))
 
 
@@ -83,11 +83,16 @@ def _facts(results: Sequence[Result]) -> list[tuple[str, list[str]]]:
         ("Data", _distinct(result.data for result in results)),
         ("Pictures", _distinct(str(result.pictures) for result in results)),
         ("Protocol", _distinct(result.protocol for result in results)),
+        ("Judge", _distinct(_about_judge(result) for result in results if result.judge)),
         ("Hardware", _distinct(result.hardware for result in results)),
         ("Command", _distinct(result.command for result in results if result.command)),
         ("Versions", [", ".join(f"{tool} {' / '.join(found)}" for tool, found in versions.items())]),
     ]
     return [(name, texts) for name, texts in facts if texts]
+
+
+def _about_judge(result: Result) -> str:
+    return f"{result.judge}, for the classes of {result.taxonomy['name']}"
 
 
 def _gaps(results: Sequence[Result]) -> list[str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,18 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Row:
-    """One picture at one point. Times in seconds; `read_s` and `write_s` are entropy coding alone, 0 where a codec
-    cannot tell it apart; `peak_mb` is the most memory that the decoding process has held so far."""
+    """One picture at one point.
+
+    `above` is whether even the codec's smallest file was bigger than the size asked for; that file was then taken.
+    Times are in seconds. `write_s` is entropy coding alone, and `read_s` reading the stream, before any network runs; 0
+    for codecs without such parts. `peak_mb` is the most memory that the decoding process has held so far.
+    """
 
     picture: str
     width: int
     height: int
     bytes: int
     above: bool
-    """Whether even the codec's smallest file was above the size asked for; that file was then taken."""
     encode_s: float
     decode_s: float
     write_s: float
@@ -36,10 +40,10 @@ class Row:
 class Point:
     """All pictures at one point.
 
-    `metrics` are means over pictures, except those that exist for a set only (mIoU, Fréchet distance); `iou` is the
-    judge's IoU of each class, and `detail` what the codec tells of its streams, on average. `erase` is the probability
-    with which packets were lost; metrics are then means over all times that the files were sent, too, and `detail` has
-    the share of these that were `undecodable`.
+    `metrics` are means over pictures, except those that exist for a set only (mIoU, Fréchet distance); NaN where no
+    picture has a value. `iou` is the judge's IoU of each class, and `detail` what the streams reveal, on average.
+    `erase` is the probability with which packets were lost; metrics are then means over all times that the files were
+    sent, too, and `detail` has the share of these that were `undecodable`.
     """
 
     point: str
@@ -57,7 +61,8 @@ class Result:
 
     `label` names the curve; `ceiling` is what the judge reaches on the originals (`miou` and each class's IoU);
     `unread` are the pictures that could not be used, with the reason; `unavailable` the metrics that could not be
-    measured, with the reason; `command` is what was typed.
+    measured, with the reason; `command` is what was typed. `judge` is the judge's name and fingerprint, and `taxonomy`
+    its classes, as `Taxonomy.to_json` returns them; files of earlier releases have neither.
     """
 
     codec: str
@@ -73,7 +78,14 @@ class Result:
     unread: dict[str, str] = field(default_factory=dict)
     unavailable: dict[str, str] = field(default_factory=dict)
     command: str = ""
+    judge: str = ""
+    taxonomy: dict[str, Any] = field(default_factory=dict)
     schema: int = SCHEMA
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the judge's classes by their ids; empty where the file does not say."""
+        return tuple(self.taxonomy.get("classes", ()))
 
     @property
     def lossless(self) -> Result:
@@ -87,17 +99,38 @@ class Result:
 
 
 def save(result: Result, path: Path) -> None:
-    """Write a result as JSON, one line a row, so that versions of it can be compared."""
-    plain = asdict(result)
-    for point in plain["points"]:
-        point["rows"] = [json.dumps(row, ensure_ascii=False) for row in point["rows"]]
-    text = json.dumps(plain, indent=1, ensure_ascii=False)
-    for point in plain["points"]:
-        for row in point["rows"]:
-            text = text.replace(json.dumps(row, ensure_ascii=False), row, 1)
+    """Write a result as JSON, one line a row, so that versions of it can be compared; a value that is NaN is null."""
     partial = path.with_suffix(".partial")
-    partial.write_text(text + "\n", encoding="utf-8")
+    with partial.open("w", encoding="utf-8") as file:
+        file.writelines((*_json(result), "\n"))
     partial.replace(path)
+
+
+def _json(value: Any, margin: str = "\n") -> Iterator[str]:
+    """Yield a value as JSON, piece by piece: each item of a list or a dict on a line of its own, a row on one line."""
+    if isinstance(value, Row):
+        yield json.dumps(_without_nan(asdict(value)), ensure_ascii=False, allow_nan=False)
+        return
+    if is_dataclass(value):
+        value = {one.name: getattr(value, one.name) for one in fields(value)}
+    if not value or not isinstance(value, Mapping | list | tuple):
+        yield json.dumps(_without_nan(value), ensure_ascii=False, allow_nan=False)
+        return
+    named = isinstance(value, Mapping)
+    items = value.items() if isinstance(value, Mapping) else (("", item) for item in value)
+    before = "{" if named else "["
+    for name, item in items:
+        yield f"{before}{margin} " + (f"{json.dumps(name, ensure_ascii=False)}: " if named else "")
+        yield from _json(item, margin + " ")
+        before = ","
+    yield margin + ("}" if named else "]")
+
+
+def _without_nan(value: Any) -> Any:
+    """Return a number as it is, but None, as in JSON, for one that is not finite; the same for all values of dicts."""
+    if isinstance(value, dict):
+        return {name: _without_nan(item) for name, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def load(path: Path) -> Result:
@@ -106,12 +139,20 @@ def load(path: Path) -> Result:
         plain = json.loads(path.read_text(encoding="utf-8"))
         if plain["schema"] != SCHEMA:
             raise InputError(f"{path} has the schema {plain['schema']}, not {SCHEMA}; run the bench again.")
-        points = [
-            Point(**{**point, "rows": tuple(Row(**row) for row in point["rows"])}) for point in plain.pop("points")
-        ]
-        return Result(points=tuple(points), **plain)
-    except (ValueError, KeyError, TypeError) as error:
+        points = tuple(_point(point) for point in plain.pop("points"))
+        return Result(points=points, **plain)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is not a result of the bench ({error}).") from None
+
+
+def _point(plain: dict[str, Any]) -> Point:
+    rows = tuple(Row(**{**row, "metrics": _numbers(row["metrics"])}) for row in plain["rows"])
+    return Point(**{**plain, "metrics": _numbers(plain["metrics"]), "rows": rows})
+
+
+def _numbers(plain: dict[str, float | None]) -> dict[str, float]:
+    """Return metrics as read, with NaN for null."""
+    return {name: math.nan if value is None else value for name, value in plain.items()}
 
 
 def load_all(folder: Path) -> list[Result]:

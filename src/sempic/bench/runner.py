@@ -2,8 +2,8 @@
 
     picture ─ encoding process ─▷ work/LABEL/POINT/NAME.smp ─▷ decoding process ─ NAME.png, NAME.npz, NAME.json
 
-The decoding processes never see what an encoder knew. What is finished is found again, so an interrupted run goes on
-where it stopped.
+The decoding processes get nothing but the stream and the options of decoding. Finished pictures are found again, so an
+interrupted run continues where it stopped.
 """
 
 from __future__ import annotations
@@ -11,31 +11,60 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sempic import __version__, codecs, datasets, protection, runtime
-from sempic.bench.jobs import SENT, Contender, Encoded, Target, encode_picture, measure_original, measure_picture
+from sempic import __version__, datasets, runtime
+from sempic.bench.jobs import (
+    TRANSMISSIONS,
+    Encoded,
+    OperatingPoint,
+    encode_picture,
+    measure_original,
+    measure_picture,
+    read_stream,
+)
 from sempic.bench.results import Result
-from sempic.bench.work import ORIGINALS, Work, fingerprint
-from sempic.channel import PACKET
-from sempic.errors import InputError, SempicError
+from sempic.bench.store import ORIGINALS, Store
+from sempic.codecs.spec import Spec
+from sempic.errors import InputError, ModelError, SempicError
+from sempic.link import protection
+from sempic.link.channel import PACKET
 from sempic.pool import pools
-from sempic.segment import BUILT_IN
+from sempic.rate import Target
 
 _PACKAGES = ("numpy", "pillow", "onnxruntime", "constriction", "av", "imagecodecs", "pyvips-binary")
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A picture of which something is measured: with a codec at a point, or the original itself; `encoded` is set when
+    its stream has been written."""
+
+    frame: datasets.Frame
+    coded: tuple[Spec, OperatingPoint] | None = None
+    encoded: Encoded | None = None
+
+    @property
+    def place(self) -> Path:
+        """Where its files go."""
+        if self.coded is None:
+            return Path(ORIGINALS) / self.frame.name
+        spec, point = self.coded
+        return Path(spec.label) / point.text / self.frame.name
 
 
 def run(
     data: str,
     pictures: Sequence[datasets.Picture],
-    contenders: Sequence[Contender],
-    targets: Sequence[Target],
+    specs: Sequence[Spec],
+    points: Sequence[OperatingPoint],
     names: Sequence[str],
     out: Path,
     *,
@@ -45,21 +74,39 @@ def run(
     command: str = "",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Result]:
-    """Measure all contenders; return one result each, in their order.
+    """Measure codecs on pictures; return one result for each, in their order.
 
-    `names` are those of metrics that are available; those in `unavailable`, with the reason, are only reported.
-    Pictures that cannot be read or encoded are left out of all results and named in `Result.unread`; `InputError` when
-    that is all of them. Raises what a codec raises when it cannot work at all.
+    Pictures that cannot be read or encoded are left out of all results and named in `Result.unread`.
+
+    Args:
+        data: the name of the data set, for the results.
+        pictures: its pictures.
+        specs: the codecs with their settings.
+        points: what is asked of each codec.
+        names: the metrics to measure, all of which are available.
+        out: the folder of the run; its files go to `work` in it.
+        workers: how many processes decode and measure; half as many encode.
+        ray_address: the address of a Ray cluster whose processes are used instead, or "local".
+        unavailable: the metrics that cannot be measured, with the reason; they are only reported.
+        command: what was typed, for the results.
+        progress: called with the number of finished jobs and that of all jobs.
+
+    Raises:
+        InputError: none of the pictures can be used.
+        SempicError: a codec cannot work at all.
     """
-    # What cannot work should say so now, not after an hour.
-    work = Work(out / "work", names, {contender.label: _tools(contender) for contender in contenders})
+    judge = _installed("judge")
+    taxonomy = judge.taxonomy if judge else None
+    # What cannot work should fail now, not after an hour.
+    tools = {spec.label: _tools(spec) for spec in specs}
+    store = Store(out / "work", names, tools, _name(judge), taxonomy)
     unread: dict[str, str] = {}
-    total = len(pictures) * (1 + len(contenders) * len(targets))
+    total = len(pictures) * (1 + len(specs) * len(points))
     counts = max(1, workers // 2), workers  # decoders measure as well, which takes longer than encoding
     # Threads of one network that wait for each other while another's have the cores waste most of both.
     threads = max(1, (os.cpu_count() or 1) // sum(counts))
     with pools(counts, threads, ray_address) as (encoders, decoders):
-        pending: dict[Future[Any], tuple[Path, datasets.Frame, Encoded | None]] = {}
+        pending: dict[Future[Any], _Job] = {}
         done = 0
 
         def settle(at_most: int) -> None:
@@ -67,79 +114,89 @@ def run(
             nonlocal done
             while len(pending) > at_most:
                 for future in wait(pending, return_when=FIRST_COMPLETED).done:
-                    place, frame, encoded = pending.pop(future)
+                    job = pending.pop(future)
                     try:
                         found = future.result()
                     except SempicError as error:
-                        unread[frame.name] = str(error)
+                        unread[job.frame.name] = str(error)
                         continue
                     if isinstance(found, Encoded):
-                        work.keep_stream(place, found.data)
-                        pending[decoders.submit(measure_picture, frame, found, names)] = place, frame, found
+                        assert job.coded is not None, "originals are not encoded"
+                        spec, point = job.coded
+                        store.keep_stream(job.place, found.data)
+                        measuring = decoders.submit(measure_picture, job.frame, found.data, spec, names, point.erase)
+                        pending[measuring] = replace(job, encoded=found)
                     else:
-                        work.keep(place, frame, encoded, found)
+                        store.keep(job.place, job.frame, job.encoded, found)
                         done += 1
                         progress(done, total)
 
         for picture in pictures:
             try:
-                frame = picture.read()
+                frame = picture.read(taxonomy)
             except InputError as error:
                 unread[picture.name] = str(error)
                 continue
-            for place, contender, target in _places(frame.name, contenders, targets):
-                if work.has(place, frame):
+            for job in (_Job(frame), *(_Job(frame, (spec, point)) for spec in specs for point in points)):
+                if store.has(job.place, frame):
                     done += 1
                     progress(done, total)
                     continue
                 settle(4 * workers)  # so that a long list of pictures does not pile up in memory
-                if contender is None or target is None:
-                    pending[decoders.submit(measure_original, frame)] = place, frame, None
+                if job.coded is None:
+                    pending[decoders.submit(measure_original, frame)] = job
                 else:
-                    pending[encoders.submit(encode_picture, frame.image, contender, target)] = place, frame, None
+                    pending[encoders.submit(encode_picture, frame.image, *job.coded)] = job
         settle(0)
     names_read = [picture.name for picture in pictures if picture.name not in unread]
     if not names_read:
-        raise InputError(f"None of the pictures could be used; of the first it is said: {next(iter(unread.values()))}")
-    protocol = (
-        "Each picture is encoded to a file and decoded from it in another process; bpp from whole files; segmaps "
-        "predicted by the encoder; the judge takes no part in training; mIoU pooled over all pixels, void ignored. "
-        f"Times: medians while {workers} processes share {os.cpu_count()} cores, each network on its process's share."
-    )
-    if any(target.erase for target in targets):
-        protocol += (
-            f" Losses: packets of {PACKET} bytes, independently; each file is sent {SENT} times, and what cannot be "
-            "decoded is measured as a grey picture."
-        )
+        raise InputError(f"None of the pictures could be used; the first one: {next(iter(unread.values()))}")
     about = {
         "data": data,
-        "protocol": protocol,
+        "protocol": _protocol(workers, any(point.erase for point in points)),
         "hardware": _hardware(),
         "versions": _versions(),
         "unread": unread,
         "unavailable": unavailable or {},
         "command": command,
     }
-    return [work.result(contender, targets, names_read, about) for contender in contenders]
+    return [store.result(spec, points, names_read, about) for spec in specs]
 
 
-def _places(
-    name: str, contenders: Sequence[Contender], targets: Sequence[Target]
-) -> Iterator[tuple[Path, Contender | None, Target | None]]:
-    """Yield where a picture's files go: of the original, then of each contender at each point."""
-    yield Path(ORIGINALS) / name, None, None
-    for contender in contenders:
-        for target in targets:
-            yield Path(contender.label) / target.text / name, contender, target
+def _installed(kind: str, taxonomy: str = "") -> runtime.Model | None:
+    """Return the default model of a kind, None where there is none."""
+    try:
+        return runtime.default(kind, taxonomy)
+    except ModelError:
+        return None
 
 
-def _tools(contender: Contender) -> str:
-    """Return what a contender's streams depend on: releases, settings and models."""
-    data = encode_picture(np.zeros((16, 16, 3), np.uint8), contender, Target("q0", quality=0)).data
-    header = protection.read(data).header
-    learned = codecs.codec(contender.codec).model(header)
-    models = [f"{header.fingerprint:04x}", fingerprint(BUILT_IN)] if learned else []
-    return json.dumps([__version__, contender.label, *models])
+def _name(model: runtime.Model | None) -> str:
+    """Return a model's name with its fingerprint; empty for none."""
+    return f"{model.card.name} {model.card.fingerprint:04x}" if model else ""
+
+
+def _tools(spec: Spec) -> str:
+    """Return what a codec's streams depend on: releases, settings and models."""
+    data = encode_picture(np.zeros((16, 16, 3), np.uint8), spec, OperatingPoint("", Target(quality=0))).data
+    stream = protection.read(data)
+    taxonomy = read_stream(stream, spec).taxonomy
+    segmenter = _name(_installed("segmenter", taxonomy.name)) if taxonomy else ""
+    return json.dumps([__version__, spec.label, f"{stream.header.fingerprint:04x}", segmenter])
+
+
+def _protocol(workers: int, has_losses: bool) -> str:
+    text = (
+        "Each picture is encoded to a file and decoded from it in another process; bpp from whole files; segmaps "
+        "predicted by the encoder; the judge takes no part in training; mIoU pooled over all pixels, void ignored. "
+        f"Times: medians while {workers} processes share {os.cpu_count()} cores, each network on its process's share."
+    )
+    if has_losses:
+        text += (
+            f" Losses: packets of {PACKET} bytes, independently; each file is sent {TRANSMISSIONS} times, and what "
+            "cannot be decoded is measured as a grey picture."
+        )
+    return text
 
 
 def _hardware() -> str:

@@ -12,14 +12,13 @@ from sempic.bench import bd
 from sempic.bench.metrics import METRICS, Metric
 from sempic.bench.results import Point, Result, Row
 from sempic.errors import InputError
-from sempic.taxonomy import CAMVID11
 
 NONE = "–"
 """What stands where there is no number."""
 
 _MAP_MIOU = "map_miou"
-# Of two rates, as the logarithm of their ratio: still comparable; beyond that it does not matter how far; worth telling
-# apart.
+# Two rates, as the logarithm of their ratio: near enough to compare; so far that it does not matter how far; different
+# enough to show both.
 _NEAR, _FAR, _APART = math.log(1.3), math.log(2), math.log(1.6)
 
 
@@ -207,8 +206,8 @@ def losses(results: Sequence[Result]) -> Table | None:
                 cells.append(Cell(number(value) + share))
             rows.append((Cell(result.label), Cell(asked), Cell(number(points[0].bpp)), *cells))
             lost = [(point.erase, point.detail.get("undecodable", 0.0)) for point in points]
-            if told := ", ".join(f"{part:.0%} at {erase:.0%}" for erase, part in lost if part):
-                undecodable.append(f"{result.label} at {asked}: nothing could be decoded of {told} lost.")
+            if shares := ", ".join(f"{part:.0%} at {erase:.0%}" for erase, part in lost if part):
+                undecodable.append(f"{result.label} at {asked}: nothing could be decoded of {shares} lost.")
     explained = (
         f"{heading(metric)} where each packet is lost with a probability; in brackets, the share of what it is without "
         "losses. Rates count all bytes, those of protection too."
@@ -242,8 +241,8 @@ def times(results: Sequence[Result]) -> Table:
         rows.append((Cell(result.label), *map(Cell, cells)))
     head = ("codec", *(name for name, _ in columns), "peak memory MB")
     explained = (
-        "Medians over all pictures and points. A dash: the codec does not tell entropy coding apart. Memory is the "
-        "most that a decoding process has held, whatever it decoded before."
+        "Medians over all pictures and points. A dash: the codec has no entropy coding apart from the rest. Memory is "
+        "the most that a decoding process has held, whatever it decoded before."
     )
     return Table("Time and memory", explained, head, tuple(rows))
 
@@ -255,7 +254,7 @@ def classes(results: Sequence[Result], rate: float) -> Table | None:
     if not points:
         return None
     found = {name for _, point in points for name, share in point.iou.items() if not math.isnan(share)}
-    names = [name for name in CAMVID11.classes if name in found]
+    names = [name for name in _classes(results) if name in found]
     best = [max(point.iou[name] for _, point in points if point.iou.get(name, math.nan) >= 0) for name in names]
     rows = []
     if ceiling := next((result.ceiling for result in results if result.ceiling), {}):
@@ -275,6 +274,13 @@ def classes(results: Sequence[Result], rate: float) -> Table | None:
             if (label, point) not in points
         ),
     )
+
+
+def _classes(results: Sequence[Result]) -> list[str]:
+    """Return all classes that occur in results, in the order of the taxonomy where that is known."""
+    known = [name for result in results for name in result.classes]
+    occurring = [name for result in results for point in result.points for name in (*result.ceiling, *point.iou)]
+    return list(dict.fromkeys(known + occurring))
 
 
 def _percent(share: float) -> str:

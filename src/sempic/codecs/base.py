@@ -1,34 +1,48 @@
-"""What every codec is: pictures in, streams out, and back."""
+"""What every codec is: pictures in, streams out, and back.
+
+    encode:  picture ─ Codec.analyse(image, settings) ─▷ Writer ─ write(step) ─▷ stream
+    decode:  stream ─ Codec.read(stream) ─▷ Reading ─ draw(options, layers) ─▷ Decoded
+
+Both sides have the same landing between networks and bits: a `Writer` holds what the networks made of a picture, a
+`Reading` what a stream contains, and both hold integers.
+"""
 
 from __future__ import annotations
 
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
-from io import BytesIO
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sempic.container import Header, Stream, check_size
+from sempic.container import Stream
 from sempic.errors import InputError
+from sempic.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from sempic.runtime import Model
+
+Rgb = NDArray[np.uint8]
+"""A picture: uint8 H×W×3."""
+Segmap = NDArray[np.uint8]
+"""Class ids: uint8 H×W; 255 is void."""
 
 
 @dataclass(frozen=True)
 class Decoded:
     """A decoded picture.
 
-    `image` is uint8 H×W×3 RGB; `segmap` is uint8 H×W class ids (255: void), None when the codec sends none; `warnings`
-    has a sentence for each part of the stream that could not be used.
+    image: uint8 H×W×3 RGB.
+    segmap: uint8 H×W class ids (255: void); None when the codec sends none.
+    taxonomy: the classes that the ids of `segmap` stand for.
+    warnings: a sentence for each part of the stream that could not be used.
     """
 
-    image: NDArray[np.uint8]
-    segmap: NDArray[np.uint8] | None = None
+    image: Rgb
+    segmap: Segmap | None = None
+    taxonomy: Taxonomy | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -44,10 +58,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a stream's sections hold.
+    """What a stream holds.
 
     parts: what the payload bytes are spent on; they sum to the lengths of all payloads.
-    warnings: a sentence for each part of the stream that the codec cannot use, beyond the stream's own warnings.
+    warnings: a sentence for each part of the stream that cannot be used, as far as reading shows it.
     detail: what else there is to know, such as the settings that the stream reveals; JSON-able values only.
     """
 
@@ -58,10 +72,12 @@ class Contents:
 
 @dataclass(frozen=True)
 class Info:
-    """What is in a stream. `bpp` is 8 · bytes / (width · height); the parts sum to `bytes`."""
+    """What is in a stream. `bpp` is 8 · bytes / (width · height); the parts sum to `bytes`; `taxonomy` is the name of
+    the segmap's classes, empty for a codec without segmaps."""
 
     codec: str
     model: str
+    taxonomy: str
     width: int
     height: int
     bytes: int
@@ -77,13 +93,16 @@ class Info:
 
 
 @dataclass(frozen=True)
-class NoSettings:
-    """The settings of a codec that has none."""
+class Settings:
+    """How to encode a picture; each codec's own settings extend it by fields with defaults."""
+
+    codec: ClassVar[str] = ""
+    """The name of the codec that these settings are for."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """How to decode a picture; codecs with options of their own extend it.
+    """How to decode a picture; codecs with options of their own extend it by fields with defaults.
 
     progress: called again and again during a long decode with the number of network passes done and the number there
         are. Codecs that are quick do not call it.
@@ -105,14 +124,42 @@ class Writer(ABC):
     """Width times height of the original picture."""
 
     def step_of(self, quality: float) -> int:
-        """Return the step for a quality from 0 (smallest) to 100 (best); raise `InputError` outside that range."""
-        if not 0 <= quality <= 100:
-            raise InputError(f"The quality is {quality}; it must be from 0 to 100.")
+        """Return the step for a quality from 0 (smallest) to 100 (best)."""
         return round(quality / 100 * (self.steps - 1))
 
     @abstractmethod
     def write(self, step: int) -> bytes:
         """Return a complete stream; `step` is 0..steps - 1."""
+
+
+class Reading(ABC):
+    """What a stream contains, as integers, parsed once: the decoder's counterpart of `Writer`.
+
+    No network and no decoder of pictures runs before `draw` is called (or the `segmap` is asked for, where it is sent
+    as tokens). What was read can be drawn again and again.
+    """
+
+    contents: Contents
+    layers: int
+    """The number of layers that can be used behind the base."""
+    model: str = ""
+    """The name of the model that the stream needs; empty for a codec without models."""
+    taxonomy: Taxonomy | None = None
+    """The classes of the segmap."""
+
+    @property
+    def segmap(self) -> Segmap | None:
+        """The segmap at the picture's size (uint8 H×W); None for a codec that sends none."""
+        return None
+
+    @abstractmethod
+    def draw(self, options: Any, layers: int | None = None) -> Decoded:
+        """Return the picture at its original size.
+
+        Args:
+            options: an instance of the codec's `Options`.
+            layers: the most layers to use, 0 for the base alone; None for all.
+        """
 
 
 class Codec(ABC):
@@ -122,113 +169,38 @@ class Codec(ABC):
     name: ClassVar[str]
     id: ClassVar[int]
     """The number in the header (0..255), declared by the class, for ever."""
-    Settings: ClassVar[type[Any]] = NoSettings
+    Settings: ClassVar[type[Settings]]
     """How to encode: a frozen dataclass whose fields all have defaults."""
-    Options: ClassVar[type[Any]] = Options
-    """How to decode: a frozen dataclass that extends `Options` by fields with defaults."""
-
-    def settings(self, **given: Any) -> Any:
-        """Return the codec's `Settings` with these set; raise `InputError` for one that it does not know."""
-        self._check(given, self.Settings, "a setting of")
-        return self.Settings(**given)
-
-    def options(self, **given: Any) -> Any:
-        """Return the codec's `Options` with these set; raise `InputError` for one that it does not know."""
-        self._check(given, self.Options, "an option of decoding with")
-        return self.Options(**given)
-
-    def _check(self, given: Mapping[str, Any], kind: type[Any], what: str) -> None:
-        known = [one.name for one in fields(kind)]
-        if unknown := sorted(given.keys() - set(known)):
-            knows = f"it knows {', '.join(known)}" if known else "it has none"
-            raise InputError(f"'{unknown[0]}' is not {what} the codec {self.name}; {knows}.")
+    Options: ClassVar[type[Options]] = Options
+    """How to decode: a frozen dataclass whose fields all have defaults."""
+    learnt: ClassVar[bool] = False
+    """Whether the codec needs a model."""
 
     @abstractmethod
-    def analyse(self, image: NDArray[np.uint8], settings: Any) -> Writer:
-        """Run the networks once on a picture (uint8 H×W×3, as `to_rgb` returns it) under an instance of `Settings`."""
+    def analyse(self, image: Rgb, settings: Any) -> Writer:
+        """Run the networks once.
 
-    @abstractmethod
-    def decode(self, stream: Stream, options: Any) -> Decoded:
-        """Return the picture under an instance of `Options`, at its original size, with the stream's warnings and the
-        codec's own.
-
-        Raises `StreamError` when the first section makes no sense, `ModelError` when the stream's model is not here.
+        Args:
+            image: a picture, as `sempic.pixels.to_rgb` returns it.
+            settings: an instance of `Settings`.
         """
 
     @abstractmethod
-    def describe(self, stream: Stream) -> Contents:
-        """Return what the sections hold; nothing is drawn. Raises what `decode` raises."""
+    def read(self, stream: Stream, model: Model | None = None) -> Reading:
+        """Return what a stream contains.
 
-    def base_sections(self, stream: Stream) -> int:
-        """Return how many sections are the least that makes a picture; each one after them is a layer."""
-        return 1
+        Args:
+            stream: its sections.
+            model: a model that the stream may need besides those that are installed.
 
-    def model(self, header: Header) -> str:
-        """Return the name of the model that a stream was made with; empty for a codec without models."""
-        return ""
-
-
-def to_rgb(image: Any) -> NDArray[np.uint8]:
-    """Return any picture as uint8 H×W×3 RGB, C-contiguous.
-
-    Takes a PIL image of any mode (turned upright if its EXIF data says so, its colours converted to sRGB if it has a
-    colour profile that can be read, its first frame if nobody sought another) or whatever `numpy.asarray` reads as H×W,
-    H×W×1 (grey), H×W×2 (grey, alpha), H×W×3 or H×W×4 (alpha) of uint8 or uint16. Transparency shows white. Raises
-    `InputError` for anything else, and for sides outside 16..8192 pixels.
-    """
-    try:
-        pixels = np.asarray(_from_pil(image))
-    except (ValueError, TypeError, OSError, SyntaxError, EOFError) as error:  # most from a file that PIL reads now
-        raise InputError(f"The picture cannot be read as an array: {error}.") from None
-    if pixels.dtype not in (np.uint8, np.uint16):
-        raise InputError(f"The picture's values are {pixels.dtype}; hand in uint8 values from 0 to 255.")
-    if pixels.ndim == 2:
-        pixels = pixels[..., None]
-    if pixels.ndim != 3 or not 1 <= pixels.shape[2] <= 4:
-        raise InputError(f"The picture has the shape {pixels.shape}; hand in H×W, H×W×3 or H×W×4.")
-    height, width, channels = pixels.shape
-    check_size(width, height)
-    if pixels.dtype == np.uint16:
-        pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    if channels in (2, 4):
-        alpha = pixels[..., -1:].astype(np.uint16)
-        pixels = ((pixels[..., :-1] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
-    return np.ascontiguousarray(np.broadcast_to(pixels, (height, width, 3)))
+        Raises:
+            StreamError: the first section makes no sense.
+            ModelError: the stream's model is not here.
+        """
 
 
-def _from_pil(image: Any) -> Any:
-    """Return a PIL image upright as RGBA or 16-bit grey; anything else as it is."""
-    if "PIL.Image" not in sys.modules:  # then it cannot be one, and PIL need not be imported to find out
-        return image
-    from PIL import ImageOps
-    from PIL.Image import Image
-
-    if not isinstance(image, Image):
-        return image
-    check_size(*image.size)  # before a file is read
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):  # 16-bit grey, which PIL would clip instead of scale
-        return np.clip(np.asarray(image), 0, 0xFFFF).astype(np.uint16)
-    return _to_srgb(image).convert("RGBA")
-
-
-def _to_srgb(image: Image) -> Image:
-    """Return a PIL image with its colours converted to sRGB; as it is without a profile, or with one that fails."""
-    profile = image.info.get("icc_profile")
-    if not profile:
-        return image
-    from PIL import ImageCms
-
-    if image.mode not in ("L", "LA", "RGB", "RGBA", "CMYK"):
-        image = image.convert("RGBA")
-    has_alpha = image.mode in ("LA", "RGBA")
-    opaque = image.convert(image.mode.removesuffix("A")) if has_alpha else image
-    try:
-        source = ImageCms.ImageCmsProfile(BytesIO(profile))
-        converted = ImageCms.profileToProfile(opaque, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError, ImportError):  # broken, for other pictures, or a Pillow without LittleCMS
-        return image
-    assert converted is not None, "it was not asked for in place"
-    if has_alpha:
-        converted.putalpha(image.getchannel("A"))
-    return converted
+def check_choice(what: str, given: Any, choices: tuple[Any, ...]) -> None:
+    """Raise `InputError`, which lists the choices, for a setting that is none of them."""
+    if given not in choices:
+        *first, last = map(str, choices)
+        raise InputError(f"{what} can be {', '.join(first)} or {last}, not '{given}'.")

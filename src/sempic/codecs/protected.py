@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sempic import protection
 from sempic.codecs.base import Writer
 from sempic.errors import InputError
+from sempic.link import protection
 
 
 class ProtectedWriter(Writer):

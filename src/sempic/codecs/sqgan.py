@@ -1,41 +1,42 @@
-"""SQ-GAN: a map of the scene and the most relevant tokens of the picture; a GAN draws the rest.
+"""SQ-GAN: a segmap and the most relevant tokens of the picture; a GAN draws the rest.
 
 After Pezone, Barbarossa and Caire, "SQ-GAN: Semantic Image Communications Using Masked Vector Quantization" (2025).
 
-    picture ─ segmenter ─ segmap ─ shrink ─┬─ segmap coder, mean colours ▷ section 1: map and palette
+    picture ─ segmenter ─ segmap ─ shrink ─┬─ segmap coder, mean colours ▷ section 1: palette and segmap
        └───────────────── encoder ◁────────┤
                              └─ relevance ─ top-k ─ nearest code ─ grid coder ▷ sections 2…: tokens in bands
-    sections ─ map, palette, codes, mask ─ decoder network ─ picture
+    sections ─ segmap, palette, codes, mask ─ decoder network ─ picture
 
-The map may also travel as masked tokens of its own (`map="tokens"`, as in the paper). Networks decide what is sent and
-draw pictures; what the entropy coder sees are integers under integer models only, so every machine reads the same
+The segmap may also travel as masked tokens of its own (`map="tokens"`, as in the paper). Networks decide what is sent
+and draw pictures; what the entropy coder sees are integers under integer models only, so every machine reads the same
 tokens. `docs/format.md` has the sections byte by byte.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sempic import container, protection, runtime
-from sempic.codecs import generated
-from sempic.codecs.base import Codec, Contents, Decoded, Part, Writer
-from sempic.codecs.generated import CELL, MAP_FACTORS, SentMap, Weights, grid_size, match_colours, to_pixels
+from sempic import container, runtime
+from sempic.codecs import base, semantic
+from sempic.codecs.base import Codec, Decoded, Part, Reading, Rgb, Segmap, Writer
+from sempic.codecs.semantic import MAP_FACTORS, MAP_TYPE, Head, SemanticReading, SentMap, Weights, match_colours
+from sempic.codecs.tiles import CELL, as_planes, blend_tiled, grid_size, padded, run_tiled, to_pixels
 from sempic.coding import grid, palette
 from sempic.coding import segmap as segmap_coder
-from sempic.coding.denoise import denoise
-from sempic.coding.resample import enlarge, shrink
 from sempic.container import Header, Section, Stream
 from sempic.errors import InputError, StreamError
+from sempic.segmap.resample import shrink
+from sempic.segmap.simplify import simplify
 from sempic.taxonomy import VOID, Taxonomy
 
-MODEL = "sqgan-camvid11"
 WINDOW = 8
 """The decoder networks see grids whose sides are multiples of this."""
 MAX_STEPS = 1024
@@ -45,10 +46,10 @@ UNKNOWN_CLASS = 255
 Array = NDArray[Any]
 
 
-class SectionType(IntEnum):
+class SqGanSection(IntEnum):
     """The types of this codec's sections."""
 
-    MAP = 1
+    MAP = MAP_TYPE
     MAP_TOKENS = 2
     BAND = 3
 
@@ -58,143 +59,91 @@ PRIORITIES = {"sign": 0.6, "pedestrian": 0.6, "bicyclist": 0.6, "road": 0.4, "sk
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(base.Settings):
     """How to encode a picture with SQ-GAN.
 
-    keep: weights of classes from 0 to 1, as "pedestrian=1,sky=0" or a mapping; tokens on classes above 0.5 are sent
-        earlier, those below later: 1 before and 0 after everything at 0.5. Unnamed ones have those of `PRIORITIES`, or
-        0.5.
-    segmap: a segmap (uint8 H×W) that takes the place of the segmenter's.
-    segmenter: an ONNX file that takes the place of the built-in segmenter.
-    map: how the map travels: "full", "half", "quarter" or "eighth" size, coded losslessly, or "tokens".
-    map_kept: with map="tokens", the share of the map's tokens that are sent, 0 to 1.
-    denoise: how many cells of the map may change for each bit that this saves; 0 changes none.
-    model: the model to encode with, by name, folder or address.
+    keep: weights of classes, as {"pedestrian": 1} or as "pedestrian=1,sky=0": towards 1 more bytes go to a class,
+        towards 0 fewer.
+    segmap: a segmap (uint8 H×W), or the file of one, that takes the place of the segmenter's.
+    segmenter: an ONNX file that takes the place of the installed segmenter.
+    map: the size at which the segmap travels: "full", "half", "quarter" or "eighth"; or "tokens", as in the paper.
+    map_kept: with "tokens", the share of its tokens that is sent, 0 to 1.
+    simplify: how many cells of the segmap may change for each bit that this saves; 0 changes none.
+    model: the model to encode with, by name, folder or address; empty for the one that comes with Sempic.
     """
 
+    codec: ClassVar[str] = "sqgan"
     keep: str | Mapping[str, float] = ""
-    segmap: Array | None = None
+    segmap: Segmap | str | Path | None = None
     segmenter: str | Path | None = None
     map: str = "quarter"
     map_kept: float = 0.7
-    denoise: float = 0.0
-    model: str = MODEL
+    simplify: float = 0.0
+    model: str = ""
 
     def __post_init__(self) -> None:
-        generated.check_map(self.map, self.denoise, "tokens")
+        semantic.check_map(self.map, self.simplify, "tokens")
         if not 0 <= self.map_kept <= 1:
-            raise InputError(f"The kept share of the map's tokens is {self.map_kept}; it must be from 0 to 1.")
+            raise InputError(f"The share of the segmap's tokens is {self.map_kept}; it must be from 0 to 1.")
 
 
 class SqGan(Codec):
-    """Masked vector quantisation with a map-conditioned GAN decoder."""
+    """Masked vector quantisation with a segmap-conditioned GAN decoder."""
 
     name = "sqgan"
     id = 1
     Settings = Settings
+    learnt = True
 
-    def analyse(self, image: NDArray[np.uint8], settings: Any) -> Writer:
+    def analyse(self, image: Rgb, settings: Any) -> Writer:
         """Segment the picture, run the encoder and rank its tokens."""
-        weights = _Weights.of(runtime.model(settings.model, self.name))
+        weights = SqGanWeights.of(runtime.model(settings.model, self.name))
         keep = _keep_bias(settings.keep, weights.taxonomy)
-        full = generated.segmented(image, weights.taxonomy, settings.segmap, settings.segmenter)
+        full = semantic.segmap_of(image, weights.taxonomy, settings.segmap, settings.segmenter)
         rows, columns = grid_size(*image.shape[:2])
         if settings.map == "tokens":
-            kind, factor = SectionType.MAP_TOKENS, 0
+            kind, factor = SqGanSection.MAP_TOKENS, 0
             coded_map, sent_map = _encode_map_tokens(weights, shrink(full, 4), rows, columns, settings.map_kept)
         else:
-            kind, factor = SectionType.MAP, MAP_FACTORS[settings.map]
+            kind, factor = SqGanSection.MAP, MAP_FACTORS[settings.map]
             tables = weights.map_tables(factor)
-            sent_map = SentMap(denoise(shrink(full, factor), tables, settings.denoise), factor)
+            sent_map = SentMap(simplify(shrink(full, factor), tables, settings.simplify), factor)
             coded_map = segmap_coder.encode(sent_map.small, tables)
-        quarter = sent_map.quarter(rows, columns)
-        padded = generated.padded(image)
-        colours = palette.encode(palette.measure(padded, quarter, len(weights.taxonomy)), weights.palette_tables)
-        first = Section(kind, bytes((factor, len(colours))) + colours + coded_map)
+        quarter, whole = sent_map.quarter(rows, columns), padded(image)
+        colours = palette.encode(palette.measure(whole, quarter, len(weights.taxonomy)), weights.palette_tables)
         one_hot = weights.one_hot(quarter)
-        vectors, relevance = generated.run(
-            weights.model.network("encoder"), rows, columns, image=generated.as_planes(padded), segmap=one_hot
+        vectors, relevance = run_tiled(
+            weights.model.network("encoder"), rows, columns, image=as_planes(whole), segmap=one_hot
         )
         shares = one_hot[0].reshape(-1, rows, 4, columns, 4).mean((2, 4))
         ranked = relevance[0] + np.tensordot(keep, shares, 1)
-        header = Header(self.id, image.shape[1], image.shape[0], weights.model.card.fingerprint)
         tokens = _nearest(vectors, weights.codebook("image"))
-        classes = shrink(quarter, 4)
-        if kind == SectionType.MAP_TOKENS:  # a network drew that map, so nothing may be coded under it
-            classes = np.full_like(classes, UNKNOWN_CLASS)
-        return _SqGanWriter(header, first, tokens, ranked, classes, weights.grid_tables("image"))
+        # Where the segmap is sent as tokens, a network draws it, and nothing may be coded under what a network drew.
+        classes = _unknown((rows, columns)) if kind == SqGanSection.MAP_TOKENS else shrink(quarter, 4)
+        head = Head(factor, 0, coded_map, palette=colours)
+        header = weights.header(self.id, image)
+        return _SqGanWriter(header, kind, head, tokens, ranked, classes, weights.grid_tables("image"))
 
-    def decode(self, stream: Stream, options: Any) -> Decoded:
-        """Read the map and all whole bands, and let the network draw the picture."""
-        parsed = _Parsed(stream)
-        weights, height, width = parsed.weights, stream.header.height, stream.header.width
-        rows, columns = parsed.sent.shape
-        codes = weights.codebook("image")[parsed.tokens].transpose(2, 0, 1) * parsed.sent
-        quarter = parsed.map.quarter(rows, columns)
-        padded_codes, padded_sent, padded_map = _whole_windows(codes, parsed.sent, quarter)
-        picture = generated.draw(
-            weights.model.network("decoder"),
-            *padded_sent.shape[2:],
-            codes=padded_codes,
-            kept=padded_sent,
-            layout=weights.layout(padded_map, parsed.palette),
-        )
-        picture = match_colours(picture[:, : rows * CELL, : columns * CELL], quarter, parsed.palette)
-        pixels = to_pixels(picture, height, width)
-        del picture  # for a large one's memory
-        segmap = enlarge(parsed.map.small, parsed.map.factor, height, width)
-        return Decoded(pixels, segmap, (*stream.warnings, *parsed.warnings))
-
-    def describe(self, stream: Stream) -> Contents:
-        """Name what each section holds, how the map travelled, how many tokens were sent, and in how many bytes.
-
-        Among the details, `flat_bytes` is what mask and tokens would take at one bit a position and log2 of the
-        codebook's size a token.
-        """
-        parsed = _Parsed(stream)
-        first, *bands = stream.sections
-        lossless = first.type == SectionType.MAP
-        shape = "×".join(map(str, parsed.map.small.shape[::-1]))
-        for_colours = 1 + first.payload[1]
-        coloured = (parsed.palette[:, 0] != palette.ABSENT).sum()
-        cells = f"{'lossless' if lossless else 'tokens'}, {shape} cells of {parsed.map.factor}×{parsed.map.factor}"
-        parts = [
-            Part("map", len(first.payload) - for_colours, cells),
-            Part("palette", for_colours, f"mean colours of {coloured} classes"),
-        ]
-        for number, (band, count) in enumerate(zip(bands, parsed.band_counts, strict=False), 1):
-            parts.append(Part(f"tokens, band {number}", len(band.payload), f"{count} of {parsed.sent.size} positions"))
-        if unused := sum(len(band.payload) for band in bands[len(parsed.band_counts) :]):
-            parts.append(Part("unused", unused, "sections that cannot be decoded"))
-        sent, positions = int(parsed.sent.sum()), parsed.sent.size
-        bits = int(np.log2(len(parsed.weights.codebook("image"))))
-        detail = {
-            "map": next(k for k, v in MAP_FACTORS.items() if v == parsed.map.factor) if lossless else "tokens",
-            "tokens": sent,
-            "positions": positions,
-            "kept": round(sent / positions, 4),
-            "token_bytes": sum(len(band.payload) for band in bands),
-            "flat_bytes": -(-(bits * sent + positions) // 8),
-        }
-        return Contents(tuple(parts), tuple(parsed.warnings), detail)
-
-    def model(self, header: Header) -> str:
-        """Return the name of the model that the stream needs."""
-        return runtime.model_by_fingerprint("sqgan", header.fingerprint).card.name
-
-
-def sent_mask(data: bytes) -> NDArray[np.bool_]:
-    """Return which tokens of a stream were sent, one bool for each 16×16 cell of the picture."""
-    return _Parsed(protection.read(data)).sent
+    def read(self, stream: Stream, model: runtime.Model | None = None) -> Reading:
+        """Return what a stream contains: its tokens, band by band."""
+        return SqGanReading(stream, model)
 
 
 class _SqGanWriter(Writer):
     """Steps are numbers of tokens: none at the first step, all at the last."""
 
     def __init__(
-        self, header: Header, first: Section, tokens: Array, relevance: Array, classes: Array, tables: grid.GridTables
+        self,
+        header: Header,
+        kind: SqGanSection,
+        head: Head,
+        tokens: Array,
+        relevance: Array,
+        classes: Array,
+        tables: grid.GridTables,
     ) -> None:
-        self.header, self.first, self.tokens, self.classes, self.tables = header, first, tokens, classes, tables
+        self.header, self.kind, self.head = header, kind, head
+        self.tokens, self.classes, self.tables = tokens, classes, tables
         self.pixels = header.width * header.height
         self.steps = min(tokens.size, MAX_STEPS) + 1
         rank = np.empty(tokens.size, np.int64)
@@ -205,59 +154,108 @@ class _SqGanWriter(Writer):
         """Return the stream that sends the step's share of the tokens, the most relevant ones."""
         count = step * self.tokens.size // (self.steps - 1)
         bands = min(MAX_BANDS, -(-count // TOKENS_A_BAND))
-        # The first byte of the first section also says how many bands follow, so that a cut stream is known as one.
-        sections = [Section(self.first.type, bytes((self.first.payload[0] | bands << 4,)) + self.first.payload[1:])]
+        sections = [replace(self.head, count=bands).section(self.kind)]
         for band in range(bands):
             begin, end = count * band // bands, count * (band + 1) // bands
             sent, chosen = self.rank < begin, (self.rank >= begin) & (self.rank < end)
             payload = grid.encode_band(self.tokens, chosen, sent, self.classes, self.tables)
-            sections.append(Section(SectionType.BAND, payload))
+            sections.append(Section(SqGanSection.BAND, payload))
         return container.write(self.header, sections)
 
 
-class _Parsed:
-    """A stream's sections as integers: the map, the palette, which tokens were sent, and the tokens."""
+class SqGanReading(SemanticReading):
+    """A stream's segmap, palette and tokens.
 
-    def __init__(self, stream: Stream) -> None:
-        header, (first, *bands) = stream.header, stream.sections
-        self.weights = _Weights.of(runtime.model_by_fingerprint("sqgan", header.fingerprint))
-        rows, columns = grid_size(header.height, header.width)
-        if len(first.payload) < 2 or len(first.payload) < 2 + first.payload[1]:
-            raise StreamError("The stream's map is too short.")
-        promised, how, map_at = first.payload[0] >> 4, first.payload[0] & 15, 2 + first.payload[1]
-        self.palette = palette.decode(first.payload[2:map_at], self.weights.palette_tables)
-        coded_map = first.payload[map_at:]
-        classes = np.full((rows, columns), UNKNOWN_CLASS, np.uint8)
-        if first.type == SectionType.MAP and how in MAP_FACTORS.values():
-            size = -(-header.height // how), -(-header.width // how)
-            self.map = SentMap(segmap_coder.decode(coded_map, *size, self.weights.map_tables(how)), how)
-            classes = shrink(self.map.quarter(rows, columns), 4)
-        elif first.type == SectionType.MAP_TOKENS:
-            self.map = _decode_map_tokens(self.weights, coded_map, header.height, header.width)
+    tokens: the code (h×w) of each place of the grid whose token was sent, 0 elsewhere.
+    bands: for each band which places (h×w) it sends; a layer is a band.
+    """
+
+    kind = "sqgan"
+    has_palette = True
+    weights: SqGanWeights
+
+    def __init__(self, stream: Stream, model: runtime.Model | None = None) -> None:
+        self.tokens: NDArray[np.int32] = np.zeros(grid_size(stream.header.height, stream.header.width), np.int32)
+        self.bands: list[NDArray[np.bool_]] = []
+        super().__init__(stream, model, SqGanWeights)
+        self.layers = len(self.bands)
+
+    def sent(self, layers: int | None = None) -> NDArray[np.bool_]:
+        """Return the places (h×w) whose token was sent in the first so many bands, or in all."""
+        sent: NDArray[np.bool_] = np.any([np.zeros(self.tokens.shape, np.bool_), *self.bands[:layers]], axis=0)
+        return sent
+
+    def read_segmap(self) -> None:
+        """Read a lossless segmap, or the tokens of one."""
+        if self.first.type != SqGanSection.MAP_TOKENS:
+            super().read_segmap()
         else:
-            raise StreamError(f"The stream does not start with a map, but with a section of type {first.type}.")
-        self.sent = np.zeros((rows, columns), np.bool_)
-        self.tokens = np.zeros((rows, columns), np.int32)
-        self.band_counts: list[int] = []
-        self.warnings: list[str] = []
+            nothing, tables = np.zeros(self.grid, np.int32), self.weights.grid_tables("map")
+            self._map_tokens = grid.decode_band(self.head.segmap, nothing, nothing > 0, _unknown(self.grid), tables)
+
+    @cached_property
+    def sent_map(self) -> SentMap:  # type: ignore[override]
+        """The segmap, which a network draws when it is first asked for: this is for those that are sent as tokens."""
+        chosen, tokens = self._map_tokens
+        return _draw_map(self.weights, tokens, chosen, -(-self.header.height // 4), -(-self.header.width // 4))
+
+    @cached_property
+    def _classes(self) -> Array:
+        """The class under each place of the grid, as the coder of tokens sees it."""
+        return _unknown(self.grid) if self.first.type == SqGanSection.MAP_TOKENS else shrink(self.quarter, 4)
+
+    def read_layer(self, section: Section) -> Part:
+        """Read a band of tokens."""
+        if section.type != SqGanSection.BAND:
+            raise StreamError(f"its type is {section.type}, which this release does not know")
         tables = self.weights.grid_tables("image")
-        for band in bands[:promised]:
-            try:
-                if band.type != SectionType.BAND:
-                    raise StreamError(f"its type is {band.type}, which this release does not know")
-                chosen, self.tokens = grid.decode_band(band.payload, self.tokens, self.sent, classes, tables)
-            except StreamError as error:
-                self.warnings.append(f"Band {len(self.band_counts) + 1} and all after it cannot be used: {error}.")
-                break
-            self.sent = self.sent | chosen
-            self.band_counts.append(int(chosen.sum()))
-        if len(self.band_counts) < promised and not stream.warnings and not self.warnings:
-            self.warnings.append(f"The stream ends after {len(self.band_counts)} of {promised} bands: it was cut.")
-        if len(bands) > promised:
-            self.warnings.append(f"The stream has {len(bands) - promised} sections more than its map announces.")
+        chosen, self.tokens = grid.decode_band(section.payload, self.tokens, self.sent(), self._classes, tables)
+        self.bands.append(chosen)
+        about = f"{chosen.sum()} of {chosen.size} positions"
+        return Part(f"tokens, band {len(self.bands)}", len(section.payload), about)
+
+    def about_segmap(self) -> str:
+        """Return how the segmap travelled."""
+        if self.first.type != SqGanSection.MAP_TOKENS:
+            return super().about_segmap()
+        return f"tokens, {-(-self.header.width // 4)}×{-(-self.header.height // 4)} cells of 4×4"
+
+    def detail(self) -> dict[str, Any]:
+        """Return how the segmap travelled, how many tokens were sent, and in how many bytes.
+
+        `flat_bytes` is what mask and tokens would take at one bit a position and log2 of the codebook's size a token.
+        """
+        sent, positions = int(self.sent().sum()), self.tokens.size
+        bits = int(np.log2(len(self.weights.codebook("image"))))
+        return {
+            "map": "tokens" if self.first.type == SqGanSection.MAP_TOKENS else self.map_setting,
+            "tokens": sent,
+            "positions": positions,
+            "kept": round(sent / positions, 4),
+            "token_bytes": sum(part.bytes for part in self._read),
+            "flat_bytes": -(-(bits * sent + positions) // 8),
+        }
+
+    def draw(self, options: Any, layers: int | None = None) -> Decoded:
+        """Let the network draw the picture from the tokens of the first bands."""
+        sent = self.sent(layers)
+        codes = self.weights.codebook("image")[self.tokens].transpose(2, 0, 1) * sent
+        padded_codes, padded_sent, padded_map = _whole_windows(codes, sent, self.quarter)
+        picture = blend_tiled(
+            self.weights.model.network("decoder"),
+            *padded_sent.shape[2:],
+            codes=padded_codes,
+            kept=padded_sent,
+            layout=self.weights.layout(padded_map, self.palette),
+        )
+        rows, columns = self.grid
+        picture = match_colours(picture[:, : rows * CELL, : columns * CELL], self.quarter, self.palette)
+        pixels = to_pixels(picture, self.header.height, self.header.width)
+        del picture  # for a large one's memory
+        return Decoded(pixels, self.segmap, self.taxonomy, self.contents.warnings)
 
 
-class _Weights(Weights):
+class SqGanWeights(Weights):
     """Weights with the codebooks and coding tables of tokens."""
 
     def codebook(self, stream: str) -> Array:
@@ -270,41 +268,38 @@ class _Weights(Weights):
 
 
 def _encode_map_tokens(
-    weights: _Weights, quarter: Array, rows: int, columns: int, kept: float
+    weights: SqGanWeights, quarter: Array, rows: int, columns: int, kept: float
 ) -> tuple[bytes, SentMap]:
-    """Code the map as its own masked tokens (G_s); return the bytes, and the map that the decoder will see."""
+    """Code the segmap as its own masked tokens (G_s); return the bytes, and the segmap that the decoder will have."""
     missing = (0, 4 * rows - quarter.shape[0]), (0, 4 * columns - quarter.shape[1])
     one_hot = weights.one_hot(np.pad(quarter, missing, mode="edge"))
-    vectors, relevance = generated.run(weights.model.network("map_encoder"), rows, columns, segmap=one_hot)
+    vectors, relevance = run_tiled(weights.model.network("map_encoder"), rows, columns, segmap=one_hot)
     tokens = _nearest(vectors, weights.codebook("map"))
     order = np.argsort(-relevance[0], axis=None, kind="stable")
     chosen = np.zeros(tokens.shape, np.bool_)
     chosen.reshape(-1)[order[: int(kept * tokens.size)]] = True
-    unknown = np.full(tokens.shape, UNKNOWN_CLASS, np.uint8)
-    payload = grid.encode_band(tokens, chosen, np.zeros_like(chosen), unknown, weights.grid_tables("map"))
+    nothing, tables = np.zeros_like(chosen), weights.grid_tables("map")
+    payload = grid.encode_band(tokens, chosen, nothing, _unknown(tokens.shape), tables)
     return payload, _draw_map(weights, tokens, chosen, *quarter.shape)
 
 
-def _decode_map_tokens(weights: _Weights, payload: bytes, height: int, width: int) -> SentMap:
-    rows, columns = grid_size(height, width)
-    nothing = np.zeros((rows, columns), np.int32)
-    unknown = np.full((rows, columns), UNKNOWN_CLASS, np.uint8)
-    sent, tokens = grid.decode_band(payload, nothing, nothing > 0, unknown, weights.grid_tables("map"))
-    return _draw_map(weights, tokens, sent, -(-height // 4), -(-width // 4))
+def _unknown(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Return a grid without classes."""
+    return np.full(shape, UNKNOWN_CLASS, np.uint8)
 
 
-def _draw_map(weights: _Weights, tokens: Array, sent: Array, height: int, width: int) -> SentMap:
-    """Run D_s: the map's tokens to ids of height×width cells."""
+def _draw_map(weights: SqGanWeights, tokens: Array, sent: Array, height: int, width: int) -> SentMap:
+    """Run D_s: the segmap's tokens to ids of height×width cells."""
     codes = weights.codebook("map")[tokens].transpose(2, 0, 1) * sent
     padded_codes, padded_sent, _ = _whole_windows(codes, sent, np.zeros((1, 1)))
     network = weights.model.network("map_decoder")
-    (logits,) = generated.run(network, *padded_sent.shape[2:], codes=padded_codes, kept=padded_sent)
+    (logits,) = run_tiled(network, *padded_sent.shape[2:], codes=padded_codes, kept=padded_sent)
     ids = logits[:, :height, :width].argmax(0)
     return SentMap(np.where(ids == len(weights.taxonomy), VOID, ids).astype(np.uint8), 4)
 
 
 def _whole_windows(codes: Array, sent: Array, quarter: Array) -> tuple[Array, Array, Array]:
-    """Pad codes (D×h×w), mask (h×w) and map (4h×4w) to whole windows, as the decoder networks take them."""
+    """Pad codes (D×h×w), mask (h×w) and segmap (4h×4w) to whole windows, as the decoder networks take them."""
     down, right = -sent.shape[0] % WINDOW, -sent.shape[1] % WINDOW
     return (
         np.pad(codes, ((0, 0), (0, down), (0, right)))[None].astype(np.float32),

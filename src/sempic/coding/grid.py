@@ -12,10 +12,10 @@ Clusters come from halving the codebook along its widest direction again and aga
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain, pairwise
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,17 +36,17 @@ _CLASSES_AT = ((0, 0), (0, -1), (-1, 0), (0, 1), (1, 0))
 _SENT, _OPEN, _LEFT, _TAKEN, _OUTSIDE = range(5)  # the states of a position, as its neighbours see it
 _FILLS = 32  # fill 0 takes nothing, the last one everything
 _PARTS = 8  # the picture is divided into so many rows and columns of places
-_CLUSTERS = 32  # a power of two
-_UNKNOWN, _BEYOND = _CLUSTERS, _CLUSTERS + 1  # what else a neighbour's cluster can be
+CLUSTERS = 32
+"""Codes are in so many clusters: a power of two."""
+_UNKNOWN, _BEYOND = CLUSTERS, CLUSTERS + 1  # what else a neighbour's cluster can be
 _BATCH = 1 << 14  # positions that the encoder looks at together: bounds its memory
-_MAX_SAMPLES = 1_000_000
 _NET_NAMES = ("mask", "cluster", "member")
 _EVEN = np.full((1, _FILLS), ranges.TOTAL // _FILLS, np.int64)
 
 
 @dataclass(frozen=True)
 class GridTables:
-    """What coder and decoder know of token grids beforehand."""
+    """The parameters of the context model of token grids, which coder and decoder share."""
 
     n_classes: int
     place_of: NDArray[np.int32]
@@ -57,61 +57,14 @@ class GridTables:
     @cached_property
     def cluster_size(self) -> int:
         """How many codes a cluster has room for."""
-        return -(-len(self.place_of) // _CLUSTERS)
+        return cluster_size(len(self.place_of))
 
     @cached_property
     def code_at(self) -> NDArray[np.int32]:
         """The inverse of `place_of`; -1 where a cluster has room left."""
-        codes = np.full(_CLUSTERS * self.cluster_size, -1, np.int32)
+        codes = np.full(CLUSTERS * self.cluster_size, -1, np.int32)
         codes[self.place_of] = np.arange(len(self.place_of))
         return codes
-
-    @classmethod
-    def fit(
-        cls,
-        samples: Iterable[tuple[Tokens, Classes, NDArray[np.generic]]],
-        n_classes: int,
-        codebook: NDArray[np.floating],
-        *,
-        width: int = 48,
-        train_steps: int = 1500,
-        seed: int = 0,
-    ) -> GridTables:
-        """Learn tables from samples of (tokens, classes, relevance), each hxw, and the codebook (n_codes x D).
-
-        Tokens are 0..n_codes-1, classes 0..n_classes-1 or 255 for unknown; the higher the relevance, the earlier a
-        token is sent. Each grid is cut into bands at random, for at training time nobody knows the rate.
-        """
-        rng = np.random.default_rng(seed)
-        place_of = _cluster(np.asarray(codebook, np.float64))
-        size = -(-len(place_of) // _CLUSTERS)
-        none = np.zeros(0, np.int64)
-        nothing = (np.zeros((0, len(_feature_sizes(0, 0))), np.uint8), none, none)
-        data: list[list[tuple[Plane, Ints, Ints]]] = [[nothing] for _ in _NET_NAMES]
-        for tokens, classes, relevance in samples:
-            for sent, chosen in _random_bands(relevance, rng):
-                for stage, sample in _stages(place_of[tokens], chosen, sent, classes, n_classes, size):
-                    data[stage].append(sample)
-
-        def learn(stage: int, n_states: int, n_symbols: int, n_groups: int) -> net.IntegerNet:
-            features, symbols, groups = (np.concatenate(column) for column in zip(*data[stage], strict=True))
-            kept = rng.permutation(len(symbols))[:_MAX_SAMPLES]
-            return net.train(
-                features[kept],
-                symbols[kept].astype(np.int64),
-                _feature_sizes(n_states, n_classes),
-                n_symbols,
-                groups=groups[kept].astype(np.int64),
-                n_groups=n_groups,
-                width=width,
-                steps=train_steps,
-                seed=seed,
-            )
-
-        mask = learn(0, _OUTSIDE + 1, 2, 1)
-        cluster = learn(1, _BEYOND + 1, _CLUSTERS, 1)
-        member = learn(2, _BEYOND + 1, size, _CLUSTERS)
-        return cls(n_classes, place_of, (mask, cluster, member))
 
     def arrays(self) -> dict[str, Ints]:
         """Return the tables by name, for `numpy.savez_compressed`."""
@@ -126,28 +79,28 @@ class GridTables:
 
 
 def encode_band(tokens: Tokens, chosen: Mask, sent: Mask, classes: Classes, tables: GridTables) -> bytes:
-    """Return as bytes which positions are chosen and their tokens; all arrays are hxw.
+    """Return as bytes which positions are chosen and their tokens; all arrays are h×w.
 
-    `sent` marks the positions of earlier bands, whose tokens the decoder knows. Raise `InputError` where it meets
+    `sent` marks the positions of earlier bands, whose tokens the decoder has. Raise `InputError` where it meets
     `chosen` or where a token is no code.
     """
     if not tokens.shape == chosen.shape == sent.shape == classes.shape or tokens.ndim != 2 or tokens.size == 0:
-        raise InputError("Tokens, masks and classes of a band must be non-empty hxw arrays of one shape.")
+        raise InputError("Tokens, masks and classes of a band must be non-empty h×w arrays of one shape.")
     if (chosen & sent).any():
         raise InputError("A band cannot choose a token that an earlier band has sent.")
     tokens = np.where(chosen | sent, tokens, 0)
     if tokens.min() < 0 or tokens.max() >= len(tables.place_of):
         raise InputError(f"A token lies outside 0..{len(tables.place_of) - 1}.")
     fill = np.array([_fill(chosen, sent)])
-    stages = _stages(tables.place_of[tokens], chosen, sent, classes, tables.n_classes, tables.cluster_size)
-    coded = ((symbols, tables.nets[stage].frequencies(x, groups)) for stage, (x, symbols, groups) in stages)
+    inputs = stages(tables.place_of[tokens], chosen, sent, classes, tables.n_classes, tables.cluster_size)
+    coded = ((symbols, tables.nets[stage].frequencies(x, groups)) for stage, (x, symbols, groups) in inputs)
     return ranges.encode(chain([(fill, _EVEN)], coded))
 
 
 def decode_band(data: bytes, tokens: Tokens, sent: Mask, classes: Classes, tables: GridTables) -> tuple[Mask, Tokens]:
     """Return (chosen, tokens) of the band: the tokens are those sent before or now, elsewhere 0.
 
-    `tokens`, `sent` and `classes` (hxw) are as they stand after the earlier bands. Raise `StreamError` where the data
+    `tokens`, `sent` and `classes` (h×w) are as they stand after the earlier bands. Raise `StreamError` where the data
     fits no band.
     """
     decoder = ranges.Decoder(data)
@@ -175,7 +128,7 @@ def decode_band(data: bytes, tokens: Tokens, sent: Mask, classes: Classes, table
 
 
 class _View:
-    """What the networks see of a grid: neighbours in one plane, classes, place and fill in the other features."""
+    """The features of a grid that the networks take: neighbours in one plane, classes, place and fill."""
 
     def __init__(self, classes: Classes, fill: int, n_classes: int) -> None:
         self._shape = (classes.shape[0], classes.shape[1])
@@ -193,7 +146,7 @@ class _View:
                 yield cells
 
     def features(self, cells: Index, coded: Plane, before: Plane) -> Plane:
-        """Return n x f features: neighbours behind the wavefront as coded now, those ahead as they were before."""
+        """Return n×f features: neighbours behind the wavefront as coded now, those ahead as they were before."""
         x = np.empty((len(cells), len(_feature_sizes(0, 0))), np.uint8)
         at = cells[:, None]
         a, b, c = len(_BEHIND), len(_BEHIND + _AHEAD), len(_BEHIND + _AHEAD + _CLASSES_AT)
@@ -203,6 +156,28 @@ class _View:
         x[:, c], x[:, c + 1] = np.divmod(self._place[cells], _PARTS)
         x[:, c + 2] = self._fill
         return x
+
+
+def cluster_size(n_codes: int) -> int:
+    """Return how many codes each of the clusters must have room for."""
+    return -(-n_codes // CLUSTERS)
+
+
+@dataclass(frozen=True)
+class NetShape:
+    """What one of the networks of `GridTables` takes and gives."""
+
+    sizes: list[int]
+    """The number of values of each feature."""
+    n_symbols: int
+    n_groups: int
+
+
+def shapes(n_codes: int, n_classes: int) -> tuple[NetShape, NetShape, NetShape]:
+    """Return the shapes of the three networks, in their order in `GridTables.nets`."""
+    states, clusters = _feature_sizes(_OUTSIDE + 1, n_classes), _feature_sizes(_BEYOND + 1, n_classes)
+    member = NetShape(clusters, cluster_size(n_codes), CLUSTERS)
+    return NetShape(states, 2, 1), NetShape(clusters, CLUSTERS, 1), member
 
 
 def _feature_sizes(n_states: int, n_classes: int) -> list[int]:
@@ -218,10 +193,19 @@ def _fill(chosen: Mask, sent: Mask) -> int:
     return 1 + (_FILLS - 2) * n_chosen // n_open
 
 
-def _stages(
+def stages(
     placed: Ints, chosen: Mask, sent: Mask, classes: Classes, n_classes: int, size: int
 ) -> Iterator[tuple[int, tuple[Plane, Ints, Ints]]]:
-    """Yield (number of the network, (features n x f, symbols n, output groups n)) of all a band codes, in order."""
+    """Yield what a band codes, in order, as (number of the network, (features n×f, symbols n, output groups n)).
+
+    Args:
+        placed: h×w, `GridTables.place_of` of each token.
+        chosen: bool h×w, the positions that the band takes.
+        sent: bool h×w, those of earlier bands.
+        classes: uint8 h×w.
+        n_classes: how many of them are known; ids beyond are unknown.
+        size: the size of a cluster.
+    """
     fill = _fill(chosen, sent)
     view = _View(classes, fill, n_classes)
     state = padded(np.where(sent, _SENT, np.where(chosen, _TAKEN, _LEFT)), _OUTSIDE).reshape(-1)
@@ -236,35 +220,3 @@ def _stages(
     member = padded(placed % size, 0).reshape(-1)
     for cells in view.cells(state, _TAKEN, at_least=_BATCH):
         yield 2, (view.features(cells, cluster, cluster), member[cells], cluster[cells])
-
-
-def _random_bands(relevance: NDArray[np.generic], rng: np.random.Generator) -> list[tuple[Mask, Mask]]:
-    """Return (sent before, chosen) of one to four bands of random sizes, most relevant first."""
-    ranks = np.empty(relevance.shape, np.int64)
-    ranks.flat[np.argsort(relevance, axis=None, kind="stable")[::-1]] = np.arange(relevance.size)
-    shares = np.sort(rng.random(rng.integers(1, 4)))
-    ends = [0, *(np.rint(shares * relevance.size).astype(int)), relevance.size]
-    return [(ranks < begin, (ranks >= begin) & (ranks < end)) for begin, end in pairwise(ends) if end > begin]
-
-
-def _cluster(codebook: NDArray[np.float64]) -> NDArray[np.int32]:
-    """Return for each code (n_codes x D) cluster * size + member number."""
-    parts = [np.arange(len(codebook))]
-    while len(parts) < _CLUSTERS:
-        parts = [half for part in parts for half in _halve(codebook, part)]
-    size = -(-len(codebook) // _CLUSTERS)
-    place_of = np.empty(len(codebook), np.int32)
-    for number, part in enumerate(parts):
-        place_of[part] = number * size + np.arange(len(part))
-    return place_of
-
-
-def _halve(codebook: NDArray[np.float64], part: Index) -> tuple[Index, Index]:
-    """Split the codes of a part in two at the median of their widest direction."""
-    if len(part) < 2:
-        return part, part[:0]
-    centred = codebook[part] - codebook[part].mean(axis=0)
-    direction = np.linalg.eigh(centred.T @ centred)[1][:, -1]
-    ordered = part[np.argsort(centred @ direction, kind="stable")]
-    middle = -(-len(part) // 2)
-    return np.sort(ordered[:middle]), np.sort(ordered[middle:])

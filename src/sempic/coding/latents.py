@@ -7,7 +7,7 @@ scene around it, its channel, the rate and the place in the picture. Channels fo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -26,13 +26,13 @@ Ints = NDArray[np.integer]
 _BEHIND = ((0, -1), (-1, -1), (-1, 0), (-1, 1), (0, -2), (-2, 0))
 _CLASSES_AT = ((0, 0), (0, -1), (-1, 0), (0, 1), (1, 0))
 _PARTS = 8  # the picture is divided into so many rows and columns of places
-_BATCH = 1 << 14  # numbers that the encoder looks at together: bounds its memory
-_MAX_SAMPLES = 1_000_000
+BATCH = 1 << 14
+"""An encoder looks at so many numbers together, which bounds its memory."""
 
 
 @dataclass(frozen=True)
 class LatentTables:
-    """What coder and decoder know of latents beforehand."""
+    """The parameters of the context model of latents, which coder and decoder share."""
 
     n_classes: int
     n_channels: int
@@ -41,51 +41,6 @@ class LatentTables:
     """Numbers lie in -limit..limit."""
     network: net.IntegerNet
     """Frequencies of the levels, one output group a channel."""
-
-    @classmethod
-    def fit(
-        cls,
-        samples: Iterable[tuple[Values, Classes, int]],
-        n_classes: int,
-        n_rates: int,
-        limit: int,
-        *,
-        width: int = 64,
-        train_steps: int = 3000,
-        seed: int = 0,
-    ) -> LatentTables:
-        """Learn tables from samples of (latents C×h×w, classes h×w, rate); rates are 0..n_rates-1.
-
-        Classes are 0..n_classes-1, anything else is unknown.
-        """
-        features: list[Plane] = []
-        symbols: list[Plane] = []
-        channels: list[Index] = []
-        n_channels = 0
-        for values, classes, rate in samples:
-            n_channels = len(values)
-            view = _View(classes, rate, n_channels, n_classes, n_rates, 2 * limit + 1)
-            view.write(values.astype(np.int64) + limit)
-            for cells, channel in view.order(at_least=_BATCH):
-                features.append(view.features(cells, channel))
-                symbols.append(view.levels[channel, cells])
-                channels.append(channel)
-        if not features:
-            raise InputError("Tables of latents need at least one sample to learn from.")
-        x, y, groups = np.concatenate(features), np.concatenate(symbols), np.concatenate(channels)
-        kept = np.random.default_rng(seed).permutation(len(y))[:_MAX_SAMPLES]
-        network = net.train(
-            x[kept],
-            y[kept].astype(np.int64),
-            _feature_sizes(n_channels, n_classes, n_rates, 2 * limit + 1),
-            2 * limit + 1,
-            groups=groups[kept],
-            n_groups=n_channels,
-            width=width,
-            steps=train_steps,
-            seed=seed,
-        )
-        return cls(n_classes, n_channels, n_rates, limit, network)
 
     def arrays(self) -> dict[str, Ints]:
         """Return the tables by name, for `numpy.savez_compressed`."""
@@ -105,11 +60,11 @@ class LatentTables:
         """How many values a number can have."""
         return 2 * self.limit + 1
 
-    def view(self, classes: Classes, rate: int) -> _View:
-        """Return the contexts of a grid under these classes (h×w), nothing known yet; check the rate."""
+    def view(self, classes: Classes, rate: int) -> LatentView:
+        """Return an empty grid under these classes (h×w); raise `InputError` for a rate beyond the tables."""
         if not 0 <= rate < self.n_rates:
             raise InputError(f"The rate is {rate}; the tables know 0 to {self.n_rates - 1}.")
-        return _View(classes, rate, self.n_channels, self.n_classes, self.n_rates, self.n_levels)
+        return LatentView(classes, rate, self.n_channels, self.n_classes, self.n_rates, self.n_levels)
 
 
 def encode(values: Values, classes: Classes, rate: int, tables: LatentTables) -> bytes:
@@ -122,7 +77,7 @@ def encode(values: Values, classes: Classes, rate: int, tables: LatentTables) ->
     view.write(values.astype(np.int64) + tables.limit)
     return ranges.encode(
         (view.levels[channel, cells], tables.network.frequencies(view.features(cells, channel), channel))
-        for cells, channel in view.order(at_least=_BATCH)
+        for cells, channel in view.order(at_least=BATCH)
     )
 
 
@@ -137,8 +92,14 @@ def decode(data: bytes, classes: Classes, rate: int, tables: LatentTables) -> Va
     return (view.read() - tables.limit).astype(np.int8)
 
 
-class _View:
-    """A grid of latents as levels 0..n_levels-1, and what the network sees of it."""
+class LatentView:
+    """A grid of latents as levels 0..n_levels-1, and the features of it that the network takes.
+
+    Args:
+        classes: uint8 h×w; ids from n_classes on are unknown.
+        rate: 0..n_rates-1.
+        n_channels, n_classes, n_rates, n_levels: how many there are of each.
+    """
 
     def __init__(
         self, classes: Classes, rate: int, n_channels: int, n_classes: int, n_rates: int, n_levels: int
@@ -149,7 +110,7 @@ class _View:
         self._classes = padded(np.minimum(classes, n_classes), n_classes + 1).reshape(-1)
         self._classes_at = steps(_CLASSES_AT, classes.shape[1])
         self._place = places(*self._shape, _PARTS)
-        self._sizes = _feature_sizes(n_channels, n_classes, n_rates, n_levels)
+        self._sizes = feature_sizes(n_channels, n_classes, n_rates, n_levels)
         outside = padded(np.full(self._shape, n_levels), n_levels).reshape(-1)
         self.levels: Plane = np.tile(outside, (n_channels, 1))
         """C × cells of a padded plane; n_levels outside the grid."""
@@ -192,7 +153,7 @@ class _View:
         c = b + len(_CLASSES_AT)
         x[:, :a] = self.levels[channels[:, None], at + self._behind]
         before = np.arange(self._n_channels - 1)
-        # What is not coded yet counts as unknown, to an encoder that knows it as well.
+        # What is not coded yet counts as unknown, to the encoder as well.
         x[:, a:b] = np.where(before < channels[:, None], self.levels[before, at], self._unknown)
         x[:, b:c] = self._classes[at + self._classes_at]
         x[:, c], x[:, c + 1] = channels, self._rate
@@ -205,7 +166,7 @@ class _View:
         return planes[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
 
 
-def _feature_sizes(n_channels: int, n_classes: int, n_rates: int, n_levels: int) -> list[int]:
-    """Return the number of values of each of the features of `_View`."""
+def feature_sizes(n_channels: int, n_classes: int, n_rates: int, n_levels: int) -> list[int]:
+    """Return the number of values of each of the features of `LatentView`."""
     neighbours, classes = len(_BEHIND) + n_channels - 1, len(_CLASSES_AT)
     return [n_levels + 1] * neighbours + [n_classes + 2] * classes + [n_channels, n_rates, _PARTS, _PARTS]

@@ -1,13 +1,12 @@
 """The mean colour of every class of a picture, in about ten bytes.
 
-A class says nothing of its colour: cars come in all of them, skies in two. Levels are steps of 8 in brightness
+The class does not determine the colour: cars come in many, skies in two. Levels are steps of 8 in brightness
 (R + 2G + B) / 4 and in the tints R - B and G - (R + B) / 2, in units of uint8 RGB; tints end at 124, which mean colours
 hardly ever pass. The highest brightness is white. Classes that are not there have no levels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,29 +22,11 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class PaletteTables:
-    """Frequencies of levels: of brightness, or absence as the last symbol (classes × 33), and of both tints
-    (classes × 2 × 32)."""
+    """Frequencies of levels: of brightness, or absence as the last symbol (classes×33), and of both tints
+    (classes×2×32)."""
 
     brightness: Array
     tints: Array
-
-    @classmethod
-    def fit(cls, palettes: Sequence[Array]) -> PaletteTables:
-        """Count the levels of many pictures; neighbours of a level that was seen are nearly as likely."""
-        levels = np.stack(palettes)
-        counts = np.zeros((levels.shape[1], 3, LEVELS), np.int64)
-        for palette in palettes:
-            there = np.flatnonzero(palette[:, 0] != ABSENT)
-            for channel in range(3):
-                counts[there, channel, palette[there, channel]] += 1
-        absent = (levels[:, :, 0] == ABSENT).sum(0)[:, None]
-        padded = np.pad(counts, ((0, 0), (0, 0), (2, 2)), mode="edge")
-        smooth = sum(w * padded[..., k : k + LEVELS] for k, w in enumerate((1, 2, 4, 2, 1)))
-        smooth = 100 * smooth + counts.sum(2, keepdims=True) + 1
-        # Ten times the weights of the smoothing, and of the floor, which is spread over all levels.
-        brightness = np.concatenate([smooth[:, 0], 1000 * absent + LEVELS * absent + 1], 1)
-        tints = ranges.normalise(smooth[:, 1:].reshape(-1, LEVELS)).reshape(-1, 2, LEVELS)
-        return cls(ranges.normalise(brightness), tints)
 
     def arrays(self) -> dict[str, Array]:
         """Return the tables as arrays to store."""
@@ -58,7 +39,7 @@ class PaletteTables:
 
 
 def measure(image: Array, cells: Array, classes: int) -> NDArray[np.int64]:
-    """Return the levels (classes × 3) of a uint8 picture whose class ids are known by cells, as in `means`."""
+    """Return the levels (classes×3) of a uint8 picture whose class ids are known by cells, as in `means`."""
     found = means(image, cells, classes)
     there = ~np.isnan(found[:, 0])
     levels = np.full((classes, 3), ABSENT, np.int64)
@@ -67,7 +48,7 @@ def measure(image: Array, cells: Array, classes: int) -> NDArray[np.int64]:
 
 
 def means(image: Array, cells: Array, classes: int) -> NDArray[np.float64]:
-    """Return the mean colour (classes × 3) of each class in an H×W×3 picture; NaN for classes that are not there.
+    """Return the mean colour (classes×3) of each class in an H×W×3 picture; NaN for classes that are not there.
 
     Cells are squares of H / height(cells) pixels, each of one class; ids beyond the classes (void) have no colour.
     """
@@ -80,16 +61,16 @@ def means(image: Array, cells: Array, classes: int) -> NDArray[np.float64]:
 
 
 def quantise(colours: Array) -> NDArray[np.int64]:
-    """Return the levels (n × 3) of RGB colours (n × 3, 0 to 255)."""
+    """Return the levels (n×3) of RGB colours (n×3, 0 to 255)."""
     red, green, blue = colours.T.astype(np.float64)
     values = [(red + 2 * green + blue) / 4 - STEP / 2, red - blue + 128, green - (red + blue) / 2 + 128]
     return np.rint(np.stack(values, 1) / STEP).clip(0, LEVELS - 1).astype(np.int64)
 
 
 def colours(levels: Array) -> NDArray[np.float32]:
-    """Return RGB colours (n × 3, about 0 to 1) of levels; middle grey for absent ones."""
+    """Return RGB colours (n×3, about 0 to 1) of levels; middle grey for absent ones."""
     brightness, orange, lime = levels.T.astype(np.float32) * STEP
-    # What is nearly white on average is overexposed, so white all over; in what is a shade darker walls are seen.
+    # What is nearly white on average is overexposed, so white all over; a shade darker, walls would appear in it.
     brightness = np.where(levels[:, 0] == LEVELS - 1, np.float32(255), brightness + STEP / 2)
     orange, lime = orange - 128, lime - 128
     green = brightness + lime / 2

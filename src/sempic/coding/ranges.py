@@ -21,7 +21,7 @@ _WORD_BYTES = 4
 
 
 def normalise(weights: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return rows of frequencies (each >= 1, adding up to `TOTAL`) in proportion to n x m weights in 0..2^40."""
+    """Return rows of frequencies (each >= 1, adding up to `TOTAL`) in proportion to n×m weights in 0..2^40."""
     n_symbols = weights.shape[1]
     total = np.maximum(np.add.reduce(weights, axis=1, keepdims=True), 1)
     frequencies: NDArray[np.int64] = weights * (TOTAL - n_symbols)
@@ -32,14 +32,14 @@ def normalise(weights: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def encode(batches: Iterable[tuple[NDArray[np.integer], NDArray[np.integer]]]) -> bytes:
-    """Return the bytes of all symbols (n) under their rows of frequencies (n x m), batch after batch.
+    """Return the bytes of all symbols (n) under their rows of frequencies (n×m), batch after batch.
 
     The payload ends with the shortest bytes that name a point of the coder's last interval; zero bytes at its end
     are dropped, for the decoder reads zeros past the end.
     """
     coder = constriction.stream.queue.RangeEncoder()
     for symbols, frequencies in batches:
-        if len(symbols) and frequencies.shape[1] > 1:  # an alphabet of one symbol says nothing
+        if len(symbols) and frequencies.shape[1] > 1:  # an alphabet of one symbol takes no bits
             coder.encode(symbols.astype(np.int32), _FAMILY, _probabilities(frequencies))
     n_words, (lower, span) = coder.pos()
     words = coder.get_compressed()
@@ -69,7 +69,7 @@ class Decoder:
         self._coder = constriction.stream.queue.RangeDecoder(np.frombuffer(padded, ">u4").astype(np.uint32))
 
     def decode(self, frequencies: NDArray[np.integer]) -> NDArray[np.int32]:
-        """Return one symbol (0..m-1) for each row of frequencies (n x m); raise `StreamError` where no symbol fits."""
+        """Return one symbol (0..m-1) for each row of frequencies (n×m); raise `StreamError` where no symbol fits."""
         if len(frequencies) == 0 or frequencies.shape[1] == 1:
             return np.zeros(len(frequencies), np.int32)
         try:

@@ -1,13 +1,13 @@
-"""Lossless coding of segmaps: HxW class ids under a learnt integer context model.
+"""Lossless coding of segmaps: H×W class ids under a learnt integer context model.
 
 Most pixels lie inside a region: all their neighbours are alike, and a table by class and place gives their
-frequencies. The others, along borders, are left to a small integer network that sees two dozen neighbours, the
-place in the picture and which classes the map has shown so far.
+frequencies. The others, along borders, are left to a small integer network. Its features are two dozen neighbours,
+the place in the picture, and which classes have occurred so far.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,7 +21,8 @@ from sempic.taxonomy import VOID
 
 Segmap = NDArray[np.uint8]
 Plane = NDArray[np.uint8]
-_Context = tuple[Plane, Plane, NDArray[np.bool_]]  # what `SegmapTables.frequencies` takes
+Context = tuple[Plane, Plane, NDArray[np.bool_]]
+"""What is known of n pixels before they are coded; see `SegmapTables.frequencies`."""
 
 _NEIGHBOURS = (
     *((0, column) for column in (-1, -2, -3, -4, -6)),
@@ -31,42 +32,21 @@ _NEIGHBOURS = (
     *((-4, column) for column in (-2, 2, 7)),
     *((-6, column) for column in (-5, 0, 6)),
 )
-_PARTS = 16  # the picture is divided into so many rows and columns of places
-_PLACES = _PARTS * _PARTS
+PARTS = 16
+"""The picture is divided into so many rows and columns of places."""
+_PLACES = PARTS * PARTS
 _BATCH = 1 << 14  # cells that the encoder looks at together: bounds its memory
-_MAX_BORDER_CELLS = 1_500_000  # cells the network is trained on, at most
 
 
 @dataclass(frozen=True)
 class SegmapTables:
-    """What coder and decoder know of segmaps beforehand."""
+    """The parameters of the context model of segmaps, which coder and decoder share."""
 
     n_classes: int
     inside: NDArray[np.uint16]
-    """(n+1) x 16 x 16 x (n+1): counts of symbols by the class all neighbours share and by place."""
+    """(n+1)×16×16×(n+1): counts of symbols by the class all neighbours share and by place."""
     border: net.IntegerNet
     """Frequencies of the symbols where neighbours differ."""
-
-    @classmethod
-    def fit(cls, maps: Iterable[Segmap], n_classes: int, *, width: int = 64, train_steps: int = 4000) -> SegmapTables:
-        """Learn tables from training maps (HxW, ids 0..n_classes-1 or 255) of the scale they are meant for."""
-        n_symbols = n_classes + 1
-        counts = np.zeros((n_symbols * _PLACES, n_symbols), np.int64)
-        features, targets = [], []
-        for segmap in maps:
-            for _, symbols, (near, place, seen) in _contexts(_symbols(segmap, n_classes), n_classes):
-                at_border = _borders(near, n_classes)
-                features.append(_features(near[:, at_border], place[at_border], seen[at_border]))
-                targets.append(symbols[at_border])
-                inside = np.delete(np.arange(len(symbols)), at_border)
-                np.add.at(counts, (near[0, inside].astype(np.int64) * _PLACES + place[inside], symbols[inside]), 1)
-        if not features:
-            raise InputError("Segmap tables need at least one segmap to learn from.")
-        x, y = np.concatenate(features), np.concatenate(targets)
-        chosen = np.random.default_rng(0).permutation(len(x))[:_MAX_BORDER_CELLS]
-        sizes = _feature_sizes(n_classes)
-        border = net.train(x[chosen], y[chosen].astype(np.int64), sizes, n_symbols, width=width, steps=train_steps)
-        return cls(n_classes, _smooth(counts.reshape(n_symbols, _PARTS, _PARTS, n_symbols)), border)
 
     def arrays(self) -> dict[str, NDArray[np.integer]]:
         """Return the tables by name, for `numpy.savez_compressed`."""
@@ -84,31 +64,31 @@ class SegmapTables:
         return ranges.normalise(self.inside.reshape(-1, self.n_classes + 1).astype(np.int64)).astype(np.int32)
 
     def frequencies(self, near: Plane, place: Plane, seen: NDArray[np.bool_]) -> NDArray[np.int32]:
-        """Return n x (n_classes+1) frequencies for n pixels.
+        """Return n×(n_classes+1) frequencies for n pixels.
 
-        Given are the symbols of the neighbours (29 x n), the place (n; see `places`) and, as n x symbols or one row
+        Given are the symbols of the neighbours (29×n), the place (n; see `places`) and, as n×symbols or one row
         for all, whether a symbol was seen on an earlier diagonal.
         """
         rows = near[0].astype(np.int64) * _PLACES + place
         frequencies: NDArray[np.int32] = np.take(self._inside, rows, axis=0, mode="clip")  # "outside" has no row
-        border = _borders(near, self.n_classes)
+        border = borders(near, self.n_classes)
         if len(border):
-            features = _features(near[:, border], place[border], seen if len(seen) == 1 else seen[border])
-            frequencies[border] = self.border.frequencies(features)
+            inputs = features(near[:, border], place[border], seen if len(seen) == 1 else seen[border])
+            frequencies[border] = self.border.frequencies(inputs)
         return frequencies
 
 
 def encode(segmap: Segmap, tables: SegmapTables) -> bytes:
-    """Return the segmap (HxW, ids 0..n_classes-1 or 255) as bytes; raise `InputError` at an id beyond the classes."""
-    contexts = _contexts(_symbols(segmap, tables.n_classes), tables.n_classes)
-    return ranges.encode((symbols, tables.frequencies(*context)) for _, symbols, context in contexts)
+    """Return the segmap (H×W, ids 0..n_classes-1 or 255) as bytes; raise `InputError` at an id beyond the classes."""
+    coded = contexts(segmap, tables.n_classes)
+    return ranges.encode((symbols, tables.frequencies(*context)) for _, symbols, context in coded)
 
 
 def decode(data: bytes, height: int, width: int, tables: SegmapTables) -> Segmap:
-    """Return the height x width segmap that `encode` wrote; raise `StreamError` where the data fits no map."""
+    """Return the height×width segmap that `encode` wrote; raise `StreamError` where the data fits none."""
     n_classes = tables.n_classes
     plane = padded(np.zeros((height, width), np.uint8), n_classes + 1)
-    flat, offsets, place = plane.reshape(-1), steps(_NEIGHBOURS, width), places(height, width, _PARTS)
+    flat, offsets, place = plane.reshape(-1), steps(_NEIGHBOURS, width), places(height, width, PARTS)
     seen = np.zeros((1, n_classes + 1), np.bool_)
     decoder = ranges.Decoder(data)
     for cells in diagonals(height, width):
@@ -121,34 +101,42 @@ def decode(data: bytes, height: int, width: int, tables: SegmapTables) -> Segmap
 
 
 def bits(segmap: Segmap, tables: SegmapTables, among: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
-    """Return the information of each pixel (HxW, in bits) under the tables: what `encode` spends on it.
+    """Return the information of each pixel (H×W, in bits) under the tables: what it takes in `encode`.
 
-    Where a mask (HxW) says so, it is worked out for the pixels in it alone, and is 0 elsewhere.
+    Where a mask (H×W) says so, it is worked out for the pixels in it alone, and is 0 elsewhere.
     """
-    spent = padded(np.zeros(segmap.shape, np.uint8), 0).astype(np.float64)
-    for cells, symbols, context in _contexts(_symbols(segmap, tables.n_classes), tables.n_classes, among):
+    information = padded(np.zeros(segmap.shape, np.uint8), 0).astype(np.float64)
+    for cells, symbols, context in contexts(segmap, tables.n_classes, among):
         chosen = tables.frequencies(*context)[np.arange(len(symbols)), symbols]
-        spent.reshape(-1)[cells] = -np.log2(chosen / ranges.TOTAL)
-    return interior(spent)
+        information.reshape(-1)[cells] = -np.log2(chosen / ranges.TOTAL)
+    return interior(information)
 
 
 def _symbols(segmap: Segmap, n_classes: int) -> Segmap:
     """Return the segmap with void as symbol n_classes."""
     if segmap.ndim != 2 or segmap.dtype != np.uint8 or segmap.size == 0:
-        raise InputError("A segmap must be a non-empty HxW array of uint8 class ids.")
+        raise InputError("A segmap must be a non-empty H×W array of uint8 class ids.")
     if np.any((segmap >= n_classes) & (segmap != VOID)):
         raise InputError(f"The segmap holds class ids beyond the {n_classes} classes of the coding tables.")
     return np.minimum(segmap, n_classes).astype(np.uint8)
 
 
-def _contexts(
-    symbols: Segmap, n_classes: int, among: NDArray[np.bool_] | None = None
-) -> Iterator[tuple[Index, Plane, _Context]]:
-    """Yield the places in a padded plane, symbols and contexts of batches of pixels, all or those in a mask, in coding
-    order."""
+def contexts(
+    segmap: Segmap, n_classes: int, among: NDArray[np.bool_] | None = None
+) -> Iterator[tuple[Index, Plane, Context]]:
+    """Yield the places in a padded plane, symbols and contexts of batches of pixels, in coding order.
+
+    Args:
+        segmap: uint8 H×W, ids 0..n_classes-1 or 255, which is symbol n_classes.
+        among: bool H×W, the pixels to look at; all of them if left out.
+
+    Raises:
+        InputError: an id is beyond the classes.
+    """
+    symbols = _symbols(segmap, n_classes)
     height, width = symbols.shape
     plane = padded(symbols, n_classes + 1)
-    flat, offsets, place = plane.reshape(-1), steps(_NEIGHBOURS, width), places(height, width, _PARTS)
+    flat, offsets, place = plane.reshape(-1), steps(_NEIGHBOURS, width), places(height, width, PARTS)
     first_seen = [_first_diagonal(symbols == symbol) for symbol in range(n_classes + 1)]
     chosen = None if among is None else padded(among.view(np.uint8), 0).reshape(-1) > 0
     for batch in diagonals(height, width, at_least=_BATCH):
@@ -164,28 +152,21 @@ def _first_diagonal(present: NDArray[np.bool_]) -> int:
     return int((2 * rows + present[rows].argmax(axis=1)).min(initial=2 * sum(present.shape)))
 
 
-def _borders(near: Plane, n_classes: int) -> Index:
-    """Return which pixels do not have all neighbours inside the map and of one class."""
+def borders(near: Plane, n_classes: int) -> Index:
+    """Return which pixels do not have all neighbours inside the segmap and of one class: those left to the network."""
     return np.flatnonzero((near != near[0]).any(axis=0) | (near[0] > n_classes))
 
 
-def _features(near: Plane, place: Plane, seen: NDArray[np.bool_]) -> Plane:
-    """Return n x f features for the network; `_feature_sizes` has their numbers of values."""
+def features(near: Plane, place: Plane, seen: NDArray[np.bool_]) -> Plane:
+    """Return n×f features for the network; `feature_sizes` has their numbers of values."""
     n_near, n = near.shape
     features = np.empty((n, n_near + 2 + seen.shape[1]), np.uint8)
     features[:, :n_near] = near.T
-    features[:, n_near], features[:, n_near + 1] = np.divmod(place, _PARTS)
+    features[:, n_near], features[:, n_near + 1] = np.divmod(place, PARTS)
     features[:, n_near + 2 :] = seen
     return features
 
 
-def _feature_sizes(n_classes: int) -> list[int]:
-    return [n_classes + 2] * len(_NEIGHBOURS) + [_PARTS] * 2 + [2] * (n_classes + 1)
-
-
-def _smooth(counts: NDArray[np.int64]) -> NDArray[np.uint16]:
-    """Return counts by place, strengthened by those of the class anywhere and scaled to 16 bits."""
-    by_class = counts.sum(axis=(1, 2), keepdims=True) + 0.02
-    mixed = counts + 200 * by_class / by_class.sum(axis=-1, keepdims=True)
-    scaled: NDArray[np.uint16] = np.rint(mixed * (65535 / mixed.max(axis=-1, keepdims=True))).astype(np.uint16)
-    return scaled
+def feature_sizes(n_classes: int) -> list[int]:
+    """Return the number of values of each feature of the network."""
+    return [n_classes + 2] * len(_NEIGHBOURS) + [PARTS] * 2 + [2] * (n_classes + 1)

@@ -20,12 +20,12 @@ MARGIN = 8
 
 
 def padded(plane: NDArray[np.integer], outside: int) -> NDArray[np.uint8]:
-    """Return an hxw plane of values 0..255 with `MARGIN` cells of `outside` around it."""
+    """Return an h×w plane of values 0..255 with `MARGIN` cells of `outside` around it."""
     return np.pad(plane.astype(np.uint8), MARGIN, constant_values=outside)
 
 
 def interior(plane: NDArray[_Cell]) -> NDArray[_Cell]:
-    """Return the hxw view inside the padding."""
+    """Return the h×w view inside the padding."""
     return plane[MARGIN:-MARGIN, MARGIN:-MARGIN]
 
 
@@ -56,7 +56,7 @@ def diagonals(height: int, width: int, at_least: int = 1) -> Iterator[Index]:
 
 
 def places(height: int, width: int, parts: int) -> NDArray[np.uint8]:
-    """Return a flat padded plane that says where in the picture a cell lies: parts * row part + column part.
+    """Return a flat padded plane of where in the picture a cell lies: parts · row part + column part.
 
     Height and width are each divided into `parts` (at most 16) equal parts.
     """

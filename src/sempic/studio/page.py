@@ -1,4 +1,4 @@
-"""The page of the studio: what is on it, and which button does what."""
+"""The page of the studio: its controls, and what each of them does."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from sempic.codecs.layered import MAX_LAYERS
-from sempic.codecs.spic import MAX_STEPS, STEPS
+from sempic.codecs import CODECS
+from sempic.codecs.spec import PROTECT, about
 from sempic.errors import InputError, SempicError
-from sempic.studio import work
-from sempic.studio.work import LIMIT_BYTES, Seen, Shown, Step, Upload, View, Wish
-from sempic.taxonomy import CAMVID11
+from sempic.studio import tasks
+from sempic.studio.tasks import LIMIT_BYTES, DisplayedStream, DisplayRequest, Progress, Upload, UploadInfo
+from sempic.studio.worker import Worker
 
 try:
     import gradio as gr
@@ -24,11 +24,12 @@ except ImportError:
     raise InputError("The studio needs the package gradio: pip install 'sempic[studio]'.") from None
 
 _INTRODUCTION = """# Sempic studio
-A picture becomes a few hundred bytes that keep what it means: a map of classes and what else matters most. A network
-paints the picture from them. Choose a picture and how many bytes it may take, and compare."""
+A picture becomes a few hundred bytes that keep what it means: a segmap and what else matters most. A network draws the
+picture from them. Choose a picture and how many bytes it may take, and compare."""
 
 _LEAST, _USUAL_BPP, _MOST, _MOST_BPP = 400, 0.028, 5000, 0.5  # bytes at first and at most, and those of large pictures
-_UNTOUCHED = 0.5  # the weight of a class that matters as much as any other
+_MOST_LAYERS, _MOST_STEPS = 8, 50  # where the sliders end, for codecs that have settings or options of these names
+_NEUTRAL = 0.5  # the weight of a class that matters as much as any other
 
 _STYLE = """
 #status progress { width: 100%; accent-color: #2f6fbf; }
@@ -41,7 +42,7 @@ _STYLE = """
 :focus-visible { outline: 2px solid #2f6fbf !important; outline-offset: 2px; }
 """
 
-# A reader of the screen is told what the status says; it has to be asked to listen before that changes.
+# A screen reader reads the status aloud; it has to be asked to before the status changes.
 _LISTEN = """() => {
   const status = document.getElementById("status");
   status.setAttribute("role", "status");
@@ -56,15 +57,23 @@ _GROW = (
 
 
 def serve(host: str, port: int | None, open_browser: bool, models: Sequence[str] = ()) -> None:
-    """Show the page until Ctrl-C. What is uploaded passes through a folder that goes with the program.
+    """Show the page until Ctrl-C. Uploads pass through a folder that is removed at the end.
 
-    `models` are used instead of the codecs' own. Raises `ModelError` or `InputError` for one that cannot be.
+    Args:
+        host: the address to listen on.
+        port: the port; 7860 or the next free one if left out.
+        open_browser: whether to open the page in the browser.
+        models: models to use in place of the codecs' default ones, by name, folder or address.
+
+    Raises:
+        ModelError: a model is not there.
+        InputError: a model is of no codec.
     """
-    usable = work.usable(models)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # which lets the folder go
-    with tempfile.TemporaryDirectory(prefix="sempic-studio-") as folder:
+    usable = tasks.usable(models)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the folder is removed then, too
+    with tempfile.TemporaryDirectory(prefix="sempic-studio-") as folder, Worker() as worker:
         os.environ |= {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False"}
-        page = build(usable).queue(max_size=8)
+        page = build(usable, worker).queue(max_size=8)
         _, address, _ = page.launch(
             server_name=host,
             server_port=port,
@@ -97,8 +106,16 @@ def _theme() -> Any:
     )
 
 
-def build(usable: Mapping[str, str]) -> gr.Blocks:
-    """Return the page for the codecs that `work.usable` found."""
+def build(usable: Mapping[str, str], worker: Worker) -> gr.Blocks:
+    """Return the page.
+
+    Args:
+        usable: the codecs and their models, as `tasks.usable` returns them.
+        worker: the process in which all work is done.
+    """
+    classes = {name: tasks.classes(name, model) for name, model in usable.items()}
+    every_class = list(dict.fromkeys(known for names in classes.values() for known in names))
+    first = next(iter(usable))
     with gr.Blocks(title="Sempic studio", analytics_enabled=False) as page:
         upload, stream, shown_codec = gr.State(None), gr.State(b""), gr.State("")
         gr.Markdown(_INTRODUCTION)
@@ -109,63 +126,88 @@ def build(usable: Mapping[str, str]) -> gr.Blocks:
                 codec = gr.Dropdown(
                     list(usable),
                     label="Codec",
-                    info="The first ones draw the picture from its meaning; hevc and those after it are conventional.",
+                    info=_about_codecs(usable),
                     filterable=False,
                     elem_id="codec",
                 )
                 size = gr.Slider(100, _MOST, 600, step=10, label="At most so many bytes", elem_id="size")
                 sent_layers = gr.Slider(
-                    1, MAX_LAYERS, 1, step=1, label="Enhancement layers", visible=False, elem_id="layers"
+                    1, _MOST_LAYERS, 1, step=1, label="Enhancement layers", visible=False, elem_id="layers"
                 )
                 with gr.Accordion("What matters more (1) or less (0)", open=False, elem_id="keep") as keep:
-                    weights = [gr.Slider(0, 1, _UNTOUCHED, step=0.1, label=name) for name in CAMVID11.classes]
+                    weights = [
+                        gr.Slider(0, 1, _NEUTRAL, step=0.1, label=name, visible=name in classes[first])
+                        for name in every_class
+                    ]
                 protect = gr.Checkbox(label="Protect from lost packets, within these bytes", elem_id="protect")
+                with gr.Accordion("Further settings", open=False):
+                    text = gr.Textbox(
+                        "", label="NAME=VALUE, joined by +", info=_about_settings(first), elem_id="settings"
+                    )
                 with gr.Row():
                     encode = gr.Button("Encode", variant="primary", scale=2, min_width=120, elem_id="encode")
                     cancel = gr.Button("Cancel", interactive=False, min_width=80, elem_id="cancel")
             with gr.Column(scale=3, min_width=300):
-                status = gr.HTML(_said("Choose a picture, or take the drawn street."), elem_id="status")
+                status = gr.HTML(_sentence("Choose a picture, or take the drawn street."), elem_id="status")
                 layers = gr.Slider(
                     0, 1, 1, step=1, label="Layers shown on top of the base", visible=False, elem_id="shown-layers"
                 )
-                steps = gr.Slider(0, MAX_STEPS, STEPS, step=1, label="Diffusion steps", visible=False, elem_id="steps")
+                steps = gr.Slider(
+                    0, _MOST_STEPS, _default_steps(), step=1, label="Sampler steps", visible=False, elem_id="steps"
+                )
                 result = gr.HTML(elem_id="result")
 
         alone: dict[str, Any] = {"concurrency_id": "work", "concurrency_limit": 1, "show_progress": "hidden"}
-        told = [status, cancel, result, stream, shown_codec, layers, size]
+        outputs = [status, cancel, result, stream, shown_codec, layers, size]
         models = tuple(filter(None, usable.values()))
         events = [
-            file.upload(partial(_receive, models), [file], [upload, file, *told], **alone),
-            street.click(work.drawn_street, None, [upload]).then(_look, [upload], told, **alone),
+            file.upload(partial(_receive, worker, models), [file], [upload, file, *outputs], **alone),
+            street.click(tasks.drawn_street, None, [upload]).then(partial(_look, worker), [upload], outputs, **alone),
             encode.click(
-                partial(_encode, usable),
-                [upload, codec, size, sent_layers, protect, steps, *weights],
-                told,
+                partial(_encode, worker, usable, classes, every_class),
+                [upload, codec, size, sent_layers, protect, steps, text, *weights],
+                outputs,
                 **alone,
             ),
-            # Of what is asked while work goes on, only the last is done, so that sliders may be dragged.
+            # Of the requests that come in while work goes on, only the last is done, so that sliders may be dragged.
             gr.on(
                 [layers.input, steps.input],
-                partial(_show, models),
-                [stream, layers, steps, upload],
-                told[:3],
+                partial(_show, worker, models),
+                [stream, shown_codec, layers, steps, upload],
+                outputs[:3],
                 trigger_mode="always_last",
                 **alone,
             ),
         ]
         cancel.click(
-            lambda: (_said("Cancelled."), gr.Button(interactive=False)),
+            lambda: (_sentence("Cancelled."), gr.Button(interactive=False)),
             None,
             [status, cancel],
             cancels=events,
             queue=False,
         )
-        codec.change(_offer, [codec], [keep, sent_layers])
+        codec.change(partial(_offer, classes, every_class), [codec], [keep, sent_layers, text, *weights])
         gr.on([codec.change, shown_codec.change], _offer_steps, [codec, shown_codec], [steps])
     return page
 
 
-def _receive(models: tuple[str, ...], path: str | None) -> Iterator[tuple[Any, ...]]:
+def _about_codecs(usable: Mapping[str, str]) -> str:
+    learnt = ", ".join(name for name in usable if about(name).learnt) or "none here"
+    return f"Codecs that draw the picture from its meaning: {learnt}. The others are conventional."
+
+
+def _about_settings(codec: str) -> str:
+    """Return what each setting does that can be written as text."""
+    return "\n".join(f"`{one.name}={one.default}`: {one.about}" for one in tasks.text_settings(codec))
+
+
+def _default_steps() -> int:
+    """Return the number of sampler steps of the first codec that has some."""
+    options = (one for name in CODECS for one in about(name).options)
+    return next((int(one.default) for one in options if one.name == "steps"), 0)
+
+
+def _receive(worker: Worker, models: tuple[str, ...], path: str | None) -> Iterator[tuple[Any, ...]]:
     """Take in a file, which does not stay on the disk: a picture to encode, or a stream to show."""
     if path is None:
         return
@@ -173,78 +215,104 @@ def _receive(models: tuple[str, ...], path: str | None) -> Iterator[tuple[Any, .
     data = given.read_bytes()
     given.unlink()
     upload = Upload(given.name, data)
-    if work.is_stream(data):
-        for outputs in _told(work.show, data, View(models=models)):
+    if tasks.is_stream(data):
+        for outputs in _outputs(worker, tasks.show, data, DisplayRequest(models=models)):
             yield None, None, *outputs
     else:
-        for outputs in _look(upload):
+        for outputs in _look(worker, upload):
             yield upload, None, *outputs
 
 
-def _look(upload: Upload) -> Iterator[tuple[Any, ...]]:
+def _look(worker: Worker, upload: Upload) -> Iterator[tuple[Any, ...]]:
     """Show a new picture; what is shown of the one before goes."""
-    for status, cancel, result, *_, size in _told(work.look, upload):
+    for status, cancel, result, *_, size in _outputs(worker, tasks.look, upload):
         yield status, cancel, result, b"", "", gr.Slider(visible=False), size
 
 
 def _encode(
+    worker: Worker,
     usable: Mapping[str, str],
+    classes: Mapping[str, Sequence[str]],
+    every_class: Sequence[str],
     upload: Upload | None,
     codec: str,
     size: float,
     layers: float,
     protect: bool,
     steps: float,
+    text: str,
     *weights: float,
 ) -> Iterator[tuple[Any, ...]]:
-    if upload is None:
-        yield _said("Choose a picture first, or take the drawn street.", failed=True), *[gr.skip()] * 6
+    """Encode the picture with the chosen codec and all controls that the codec has."""
+    try:
+        if upload is None:
+            raise InputError("Choose a picture first, or take the drawn street.")
+        chosen = {name: w for name, w in zip(every_class, weights, strict=True) if w != _NEUTRAL}
+        keep = {name: weight for name, weight in chosen.items() if name in classes[codec]}
+        controls = {"keep": keep, "layers": int(layers), "steps": int(steps), "model": usable[codec]}
+        spec = tasks.spec_of(codec, controls | ({PROTECT: True} if protect else {}), text)
+    except SempicError as error:
+        yield _sentence(str(error), failed=True), *[gr.skip()] * 6
         return
-    keep = {name: weight for name, weight in zip(CAMVID11.classes, weights, strict=True) if weight != _UNTOUCHED}
-    wish = Wish(codec, int(size), keep, int(layers), protect, usable[codec])
-    yield from _told(work.encode, upload, wish, View(steps=int(steps)))
+    models = tuple(filter(None, usable.values()))
+    yield from _outputs(worker, tasks.encode, upload, spec, int(size), models)
 
 
 def _show(
-    models: tuple[str, ...], stream: bytes, layers: float, steps: float, upload: Upload | None
+    worker: Worker,
+    models: tuple[str, ...],
+    stream: bytes,
+    codec: str,
+    layers: float,
+    steps: float,
+    upload: Upload | None,
 ) -> Iterator[tuple[Any, ...]]:
+    """Draw the stream that is shown once more, with other layers or steps."""
     if not stream:
         return
-    for status, cancel, result, *_ in _told(work.show, stream, View(int(layers), int(steps), models), upload):
+    request = DisplayRequest(int(layers), tasks.spec_of(codec, {"steps": int(steps)}).options, models)
+    for status, cancel, result, *_ in _outputs(worker, tasks.show, stream, request, upload):
         yield status, cancel, result
 
 
-def _told(function: Any, *arguments: Any) -> Iterator[tuple[Any, ...]]:
-    """Yield what the page shows while work goes on: status, whether it can be cancelled, result, stream, codec, layers
-    and the range of sizes."""
+def _outputs(worker: Worker, task: Any, *arguments: Any) -> Iterator[tuple[Any, ...]]:
+    """Yield what the page shows while a task goes on: status, whether it can be cancelled, result, stream, codec,
+    layers and the range of sizes."""
     nothing, ended = [gr.skip()] * 5, gr.Button(interactive=False)
     try:
-        for found in work.run(function, *arguments):
-            if isinstance(found, Step):
-                yield _said(found.text, share=found.share), gr.Button(interactive=True), *nothing
-            elif isinstance(found, Seen):
+        for found in worker.run(task, *arguments):
+            if isinstance(found, Progress):
+                yield _sentence(found.text, share=found.share), gr.Button(interactive=True), *nothing
+            elif isinstance(found, UploadInfo):
                 picture = f'<img src="{found.picture}" alt="The picture to encode">'
                 least, most = found.pixels * _USUAL_BPP / 8, found.pixels * _MOST_BPP / 8
                 size = gr.Slider(maximum=max(round(most, -1), _MOST), value=max(round(least, -1), _LEAST))
-                yield _said(found.text), ended, picture, *nothing[:3], size
-            elif isinstance(found, Shown):
+                yield _sentence(found.text), ended, picture, *nothing[:3], size
+            elif isinstance(found, DisplayedStream):
                 layers = gr.Slider(maximum=max(found.layers, 1), value=found.layers, visible=found.layers > 0)
                 frame = f'<iframe title="Result" srcdoc="{escape(found.page)}" onload="{escape(_GROW)}"></iframe>'
-                yield _said(f"Done. {found.title}"), ended, frame, found.stream, found.codec, layers, gr.skip()
+                yield _sentence(f"Done. {found.title}"), ended, frame, found.stream, found.codec, layers, gr.skip()
             else:  # nothing new, but a chance to be cancelled
                 yield gr.skip(), gr.skip(), *nothing
     except SempicError as error:
-        yield _said(str(error), failed=True), ended, *nothing
+        yield _sentence(str(error), failed=True), ended, *nothing
 
 
-def _said(text: str, failed: bool = False, share: float = 1.0) -> str:
+def _sentence(text: str, failed: bool = False, share: float = 1.0) -> str:
+    """Return a sentence as HTML, with a bar where a share of the work is done."""
     bar = f'<progress max="1" value="{share:.2f}" aria-label="progress"></progress>' if share < 1 else ""
-    return f'<p class="{"failed" if failed else "said"}">{escape(text)}</p>{bar}'
+    return f'<p class="{"failed" if failed else "done"}">{escape(text)}</p>{bar}'
 
 
-def _offer(codec: str) -> tuple[Any, Any]:
-    return gr.Accordion(visible=work.knows(codec, "keep")), gr.Slider(visible=work.knows(codec, "layers"))
+def _offer(classes: Mapping[str, Sequence[str]], every_class: Sequence[str], codec: str) -> tuple[Any, ...]:
+    """Return which controls of encoding are shown for a codec."""
+    return (
+        gr.Accordion(visible=tasks.knows(codec, "keep")),
+        gr.Slider(visible=tasks.knows(codec, "layers")),
+        gr.Textbox(value="", info=_about_settings(codec)),
+        *(gr.Slider(visible=name in classes[codec]) for name in every_class),
+    )
 
 
 def _offer_steps(chosen: str, shown: str) -> Any:
-    return gr.Slider(visible=any(work.knows(codec, "steps") for codec in (chosen, shown) if codec))
+    return gr.Slider(visible=any(tasks.knows(codec, "steps") for codec in (chosen, shown) if codec))

@@ -1,6 +1,6 @@
-"""What the generators of all codecs are built of, and how they see a scene.
+"""What the generators of all codecs are built of, and the layout that they are given.
 
-All maps here are one-hot at a quarter of the picture's size, N×classes×H/4×W/4, and void is the zero vector.
+All segmaps here are one-hot at a quarter of the picture's size, N×classes×H/4×W/4, and void is the zero vector.
 """
 
 from __future__ import annotations
@@ -25,21 +25,34 @@ def one_hot(segmap: Tensor, classes: int) -> Tensor:
 
 
 def shrink(segmap: Tensor, classes: int, factor: int = 4) -> Tensor:
-    """N×H×W ids → one-hot map of each cell's majority class, N×classes×H/factor×W/factor; void may win."""
+    """N×H×W ids → one-hot segmap of each cell's majority class, N×classes×H/factor×W/factor; void may win."""
     shares = F.avg_pool2d(one_hot(segmap, classes), factor)
     share, majority = shares.max(1)
-    # Void wins by a majority alone, as in `sempic.coding.resample.shrink`; the shares are multiples of 1/factor².
+    # Void wins by a majority alone, as in `sempic.segmap.resample.shrink`; the shares are multiples of 1/factor².
     majority = torch.where(share > 1 - shares.sum(1) - 1e-4, majority, classes)
     return one_hot(majority, classes)
 
 
-def draw_layout(segmap: Tensor, palette: Tensor, noise: Tensor) -> Tensor:
-    """What a decoder knows of each cell besides tokens, N×(classes+EXTRA)×h×w: class, the class's colour, noise.
+def draw_layout(segmap: Tensor, colours: Tensor, noise: Tensor) -> Tensor:
+    """Return what a decoder knows of each cell besides tokens, N×(classes+EXTRA)×h×w: its class, a mean colour, noise.
 
-    `palette` is N×classes×3 in [0,1]. Noise (N×1×h×w, variance 1) tells cells of one class apart (as in OASIS, Sushko
-    et al. 2021); without it, stretches where no token came get the same texture in every token's place.
+    Args:
+        segmap: one-hot N×classes×h×w.
+        colours: N×3×h×w in [0,1], the mean colour of each cell's class or object. Void has none, whatever is there.
+        noise: N×1×h×w of variance 1. It makes cells of one class differ (as in OASIS, Sushko et al. 2021); without it,
+            stretches where no token came get the same texture in every token's place.
     """
-    return torch.cat([segmap, torch.einsum("nchw,nck->nkhw", segmap, palette - 0.5), noise], 1)
+    return torch.cat([segmap, (colours - 0.5) * segmap.sum(1, keepdim=True), noise], 1)
+
+
+def draw_noise(segmap: Tensor) -> Tensor:
+    """Draw noise of variance 1 for the layout of N×classes×h×w segmaps: N×1×h×w."""
+    return 3**0.5 * (2 * torch.rand_like(segmap[:, :1]) - 1)
+
+
+def straight_through(values: Tensor, quantised: Tensor) -> Tensor:
+    """Return quantised values (but for float rounding) with the gradient of the values before."""
+    return values + (quantised - values).detach()
 
 
 def normalised(features: Tensor) -> Tensor:
@@ -49,7 +62,7 @@ def normalised(features: Tensor) -> Tensor:
 
 
 class Spade(nn.Module):
-    """Group normalisation whose scale and shift come from an embedding of the map (Park et al. 2019)."""
+    """Group normalisation whose scale and shift come from an embedding of the segmap (Park et al. 2019)."""
 
     def __init__(self, channels: int, embedding: int) -> None:
         super().__init__()
@@ -63,7 +76,7 @@ class Spade(nn.Module):
 
 
 class MapEmbedding(nn.Module):
-    """What the map says around each place, once for all `Spade` layers of a scale: two 3×3 convolutions."""
+    """Features of the segmap around each place, once for all `Spade` layers of a scale: two 3×3 convolutions."""
 
     def __init__(self, classes: int, width: int) -> None:
         super().__init__()
@@ -92,12 +105,12 @@ class ResBlock(nn.Module):
 
 
 def entrance(channels: int, width: int) -> nn.Module:
-    """Return what makes features for a `Decoder` of a few channels."""
+    """Return the layers that make a `PictureDecoder`'s features of a few channels."""
     return nn.Sequential(nn.Conv2d(channels, width, 3, padding=1), *[ResBlock(width) for _ in range(3)])
 
 
 class SpadeBlock(nn.Module):
-    """Residual block whose two normalisations follow the map."""
+    """Residual block whose two normalisations follow the segmap."""
 
     def __init__(self, channels: int, embedding: int) -> None:
         super().__init__()
@@ -111,8 +124,8 @@ class SpadeBlock(nn.Module):
         return x + y
 
 
-class Encoder(nn.Module):
-    """E_x: N×3×H×W pictures in [0,1] with their map → N×WIDTHS[-1]×H/16×W/16 latents."""
+class PictureEncoder(nn.Module):
+    """E_x: N×3×H×W pictures in [0,1] with their segmaps → N×WIDTHS[-1]×H/16×W/16 latents."""
 
     def __init__(self, classes: int, widths: Widths = WIDTHS, blocks: int = BLOCKS[0]) -> None:
         super().__init__()
@@ -140,7 +153,7 @@ class Encoder(nn.Module):
         return found
 
 
-class Decoder(nn.Module):
+class PictureDecoder(nn.Module):
     """D_x: N×WIDTHS[-1]×h×w features and the layout → N×3×16h×16w pictures, about [0,1]."""
 
     def __init__(self, classes: int, widths: Widths = WIDTHS, blocks: int = BLOCKS[1]) -> None:

@@ -1,7 +1,8 @@
-"""Random crops of training pictures, and pictures as tensors."""
+"""Random crops of training pictures, random changes of their colours, and pictures as tensors."""
 
 from __future__ import annotations
 
+import colorsys
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -15,6 +16,11 @@ from sempic.taxonomy import VOID
 
 MIDDLE = 0.4
 """The brightness that changes of contrast leave alone."""
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+TO_YIQ = np.array([LUMA, [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
+
+Change = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+"""A change of uint8 colours (…×3)."""
 
 
 def random_crop(
@@ -39,11 +45,8 @@ def random_crop(
     return image, segmap
 
 
-def random_jitter(strength: float, rng: np.random.Generator) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
-    """Draw a change of gamma, saturation, contrast and colour balance; `strength` is about its relative size.
-
-    The function that is returned makes this change to any uint8 colours (…×3).
-    """
+def random_jitter(strength: float, rng: np.random.Generator) -> Change:
+    """Draw a change of gamma, saturation, contrast and colour balance; `strength` is about its relative size."""
     gamma, saturation, contrast = np.exp(rng.normal(0, strength, 3)).astype(np.float32)
     balance = np.exp(rng.normal(0, strength / 4, 3)).astype(np.float32)
 
@@ -53,6 +56,28 @@ def random_jitter(strength: float, rng: np.random.Generator) -> Callable[[NDArra
         x = grey + (x - grey) * saturation
         x = ((x - MIDDLE) * contrast + MIDDLE) * balance
         return (x.clip(0, 1) * 255).round().astype(np.uint8)
+
+    return change
+
+
+def random_hue(rng: np.random.Generator) -> Change:
+    """Draw a rotation of hue by any angle, with a saturation of 0.8 to 1.8."""
+    angle, saturation = rng.uniform(0, 2 * np.pi), rng.uniform(0.8, 1.8)
+    cos, sin = saturation * np.cos(angle), saturation * np.sin(angle)
+    turn = np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]])
+    matrix = (np.linalg.inv(TO_YIQ) @ turn @ TO_YIQ).T.astype(np.float32)
+    return lambda colours: (colours.astype(np.float32) @ matrix).round().clip(0, 255).astype(np.uint8)
+
+
+def random_tint(rng: np.random.Generator) -> Change:
+    """Draw a saturated colour that takes the place of 0.3 to 0.9 of an object's own, at the same brightness."""
+    colour = np.array(colorsys.hsv_to_rgb(rng.random(), rng.uniform(0.5, 1), 1), np.float32)
+    share = rng.uniform(0.3, 0.9)
+
+    def change(colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        x = colours.astype(np.float32)
+        tinted = (x @ LUMA)[..., None] * (colour / (colour @ LUMA))
+        return ((1 - share) * x + share * tinted).round().clip(0, 255).astype(np.uint8)
 
     return change
 

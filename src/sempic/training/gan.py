@@ -1,27 +1,55 @@
-"""What the recipes of all generators share: a critic, a discriminator, and the update of both sides."""
+"""What the recipes of all generators share: perceptual losses, a discriminator, and the update of both sides."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
-from sempic.training import losses, models
-from sempic.training.config import PictureOptions
-from sempic.training.loop import Recipe, average_gradients, clip_gradients
-from sempic.training.sampler import CLASSES
-from sempic.training.segmenters import Segmenter
+from sempic import runtime
+from sempic.segmap.resample import shrink
+from sempic.taxonomy import Taxonomy
+from sempic.training import losses, perceptual, weights
+from sempic.training.discriminator import Discriminator
+from sempic.training.loop import average_gradients, clip_gradients
+from sempic.training.lpips import LpipsLoss
+from sempic.training.options import PictureOptions, by_class
+from sempic.training.recipe import ModelRecipe
+from sempic.training.sampler import CropSampler, Pool, Source
+
+P = TypeVar("P", bound=PictureOptions)
+
+SHIFT = 8
+"""Pictures are shifted by up to so many pixels before they are compared: half a place of the coarsest features used."""
+REBALANCED = 8
+"""The weight of the generator loss is measured anew at every so many steps."""
+ALONE, ARRIVAL = 0.05, 0.05
+"""The shares of a run for which the discriminator learns alone, and in which the generator loss then rises to its full
+weight: arriving at once, it would undo what the codec has learnt."""
 
 
-class PictureRecipe(Recipe):
-    """Pictures under reconstruction, features, meaning and a discriminator, which joins at `adversarial_from`."""
+class PictureRecipe(ModelRecipe[P]):
+    """Pictures under reconstruction, perceptual losses and a discriminator, which joins at `adversarial_from`."""
 
-    def __init__(self, segmenter: Segmenter, options: PictureOptions) -> None:
-        self.networks, self.weights = models.network(options), options
-        self.critic = losses.Critic(segmenter)
-        self.adversaries = losses.Discriminator(CLASSES)
-        # The balance of the adversarial gradient lives with the discriminator, so that checkpoints keep it.
+    def __init__(self, options: P, taxonomy: Taxonomy, pools: Sequence[Pool]) -> None:
+        self.options, self.classes = options, len(taxonomy)
+        self.networks = self.network(options, taxonomy)
+        self.importance = by_class(options.importance, taxonomy)
+        self.sampler = CropSampler(
+            pools, taxonomy, options.crop, options.pasted, options.objects, options.hue, options.tint,
+            options.object_colours,
+        )  # fmt: skip
+        self.preview_objects = self.sampler.objects if options.object_colours else []
+        self.perceptual = perceptual.installed(taxonomy)
+        self.lpips = LpipsLoss() if options.lpips else None
+        self.adversaries = Discriminator(len(taxonomy))
+        # The weight of the generator loss is kept with the discriminator, so that checkpoints have it.
         self.adversaries.register_buffer("balance", torch.tensor(0.0))
         self.adversaries.register_buffer("calls", torch.tensor(0))
         rates = options.learning_rate, options.discriminator_learning_rate
@@ -29,6 +57,23 @@ class PictureRecipe(Recipe):
             torch.optim.AdamW(side.parameters(), lr=rate, betas=options.betas, weight_decay=options.weight_decay)
             for side, rate in zip((self.networks, self.adversaries), rates, strict=True)
         ]
+
+    @classmethod
+    def restore(cls, network: nn.Module, model: runtime.Model) -> None:
+        """Load a shipped model of any codec that draws pictures: all of it, or what another kind of it has in common
+        with the network, which is the encoder and the decoder."""
+        shipped, own = cls.shipped(network, model), network.state_dict()
+        if "decoder.out.weight" not in shipped:
+            raise cls.cannot_start(model)
+        found = {name: value for name, value in shipped.items() if name in own}
+        weights.restore(network, found if model.card.kind == cls.model_kind else own | found)
+
+    @classmethod
+    def shipped(cls, network: nn.Module, model: runtime.Model) -> dict[str, Tensor]:
+        """Return the weights of a model, by the names that this kind has for them."""
+        # The networks of SQ-GAN's map stream have names for their weights like those of the image stream.
+        names = [name.removesuffix(".onnx") for name in model.card.files if name.endswith(".onnx")]
+        return weights.read(model, [name for name in names if not name.startswith("map_")])
 
     def update(
         self,
@@ -40,80 +85,103 @@ class PictureRecipe(Recipe):
         progress: float,
         accelerator: Accelerator,
     ) -> dict[str, Tensor]:
-        """Update the networks by what is said of their pictures and by a `loss` of other things, then the adversaries.
+        """Update the networks, then the discriminator.
 
-        `judged` is what of the `decoded` pictures gets criticised against the `images` and their `labels` (N×H×W).
-        Returns scalars for the log.
+        Args:
+            decoded: N×3×H×W pictures that the networks drew.
+            judged: what of these all losses but that of colours are to see.
+            images: N×3×H×W originals.
+            labels: N×H×W ids.
+            loss: a loss of anything besides.
+            progress: from 0 to 1.
+            accelerator: the run's.
+
+        Returns:
+            Scalars for the log.
         """
-        self.critic.to(images.device)
-        weights = self.weights
-        adversarial = progress >= weights.adversarial_from
+        self.perceptual.to(images.device)
+        options, joined = self.options, progress >= self.options.adversarial_from
         with accelerator.autocast():
-            with torch.no_grad():
-                real_features = self.critic.segmenter.encoder(images)
-            # All that criticises the picture hangs on this leaf: one pass back to it, then one through the codec.
-            # It is clipped as decoders clip, or nobody learns to draw past white where a sky is overexposed, and
-            # ripples remain that are read as walls.
+            # Losses on the picture are backpropagated to this leaf, and once from there through the codec. It is
+            # clipped as decoders clip, or nothing is ever drawn past white where a sky is overexposed, and ripples
+            # remain that are taken for walls.
             leaf = judged.detach().clamp(0, 1).requires_grad_()
-            features, reading = self.critic(leaf)
-            distance = losses.feature_distance(features[:3], real_features[:3])
-            meaning = losses.semantic_loss(reading, labels)
-            l1 = (losses.per_pixel(weights.importance, labels) * (leaf - images).abs()).mean()
-            fidelity = l1 + weights.squares * F.mse_loss(leaf, images)
-            fidelity = fidelity + weights.features * distance + weights.meaning * meaning
-            scalars = {"l1": l1, "features": distance, "meaning": meaning}
-            criticism = fidelity
-            if adversarial:
-                real = self.adversaries(images, real_features)
-                fake = self.adversaries(leaf, features)
-                fooling = losses.recognised(fake.logits, labels, weights.importance)
-                self._rebalance(fidelity, fooling, leaf, accelerator)
-                # A discriminator learns alone for a twentieth of the run and arrives over another one, so that it does
-                # not shock the codec.
-                arrival = min(1.0, max(0.0, (progress - weights.adversarial_from) / 0.05 - 1))
-                criticism = fidelity + arrival * self.adversaries.balance * fooling
-                scalars["fooling"] = fooling
-                if weights.matching:
-                    matching = losses.feature_distance(fake.hidden, [h.detach() for h in real.hidden])
-                    criticism = criticism + arrival * weights.matching * matching
-                    scalars["matching"] = matching
-        (gradient,) = torch.autograd.grad(criticism, leaf)
+            shift = losses.random_shift(SHIFT)
+            moved, moved_images = shift(leaf), shift(images)
+            moved_labels = shift(labels[:, None].float())[:, 0].long()
+            with torch.no_grad():
+                real_features = self.perceptual.features(moved_images)
+            features, prediction = self.perceptual(moved)
+            scalars = {
+                "l1": (losses.per_pixel(self.importance, labels) * (leaf - images).abs()).mean(),
+                "perceptual": losses.feature_distance(features[:3], real_features[:3]),
+            }
+            fidelity = scalars["l1"] + options.mse * F.mse_loss(leaf, images)
+            fidelity = fidelity + options.perceptual * scalars["perceptual"]
+            if self.perceptual.knows_classes:
+                scalars["semantic"] = losses.semantic_loss(prediction, moved_labels)
+                fidelity = fidelity + options.semantic * scalars["semantic"]
+            if self.lpips is not None:
+                scalars["lpips"] = self._lpips(moved, moved_images)
+                fidelity = fidelity + options.lpips * scalars["lpips"]
+            total = fidelity
+            if joined:
+                real = self.adversaries(moved_images, real_features)
+                fake = self.adversaries(moved, features)
+                scalars["generator"] = losses.generator_loss(fake.logits, moved_labels, self.importance)
+                self._rebalance(fidelity, scalars["generator"], leaf, accelerator)
+                arrival = min(1.0, max(0.0, (progress - options.adversarial_from - ALONE) / ARRIVAL))
+                total = fidelity + arrival * self.adversaries.balance * scalars["generator"]
+                if options.feature_matching:
+                    originals = [h.detach() for h in real.hidden]
+                    scalars["feature_matching"] = losses.feature_distance(fake.hidden, originals)
+                    total = total + arrival * options.feature_matching * scalars["feature_matching"]
+        (gradient,) = torch.autograd.grad(total, leaf)
         gradient = gradient.masked_fill((judged - leaf) * gradient < 0, 0)  # further out would change nothing
+        # Whatever the other losses see, the picture must keep the mean colours of the original.
+        scalars["colour"] = losses.colour_loss(decoded.clamp(0, 1), images)
         generator, discriminator = self.optimisers
-        # Relaxed or fooled, the picture must keep the colours of the original: seen from afar, both are the same.
-        # Tints count more than brightness, which all other terms see anyway.
-        difference = F.avg_pool2d(decoded.clamp(0, 1) - images, 8)
-        tint = difference - difference.mean(1, keepdim=True)
-        colour = difference.abs().mean() + 3 * tint.abs().mean()
-        scalars["colour"] = colour
-        accelerator.backward((judged * gradient).sum() + weights.colour * colour + loss)
+        accelerator.backward((judged * gradient).sum() + options.colour * scalars["colour"] + loss)
         clip_gradients(self.networks, accelerator)
         generator.step()
         generator.zero_grad()
-        if adversarial:
+        if joined:
             with accelerator.autocast():
-                fake = self.adversaries(leaf.detach(), [f.detach() for f in features])
-                judgement = losses.recognised(real.logits, labels, weights.importance)
-                judgement = judgement + losses.seen_through(fake.logits)
-            accelerator.backward(judgement)
+                fake = self.adversaries(moved.detach(), [f.detach() for f in features])
+                both = real.logits, fake.logits
+                scalars["discriminator"] = losses.discriminator_loss(*both, moved_labels, self.importance)
+            accelerator.backward(scalars["discriminator"])
             average_gradients(self.adversaries, accelerator)
             discriminator.step()
             discriminator.zero_grad()
-            scalars["discriminator"], scalars["balance"] = judgement, self.adversaries.balance
+            scalars["balance"] = self.adversaries.balance
         return {k: v.detach() for k, v in scalars.items()}
 
-    def _rebalance(self, fidelity: Tensor, fooling: Tensor, leaf: Tensor, accelerator: Accelerator) -> None:
-        """Set the adversarial weight by the ratio of both gradients at the picture (VQGAN's rule), every 8th step."""
+    def _lpips(self, decoded: Tensor, images: Tensor) -> Tensor:
+        assert self.lpips is not None
+        self.lpips.to(images.device)
+        with torch.no_grad():
+            taps = self.lpips.taps(images)
+        return self.lpips(decoded, taps).mean()
+
+    def _rebalance(self, fidelity: Tensor, generator: Tensor, leaf: Tensor, accelerator: Accelerator) -> None:
+        """Set the weight of the generator loss by the ratio of both gradients at the picture, as VQGAN does."""
         self.adversaries.calls += 1
-        if int(self.adversaries.calls) % 8 != 1:
+        if int(self.adversaries.calls) % REBALANCED != 1:
             return
         (wanted,) = torch.autograd.grad(fidelity, leaf, retain_graph=True)
-        (pushed,) = torch.autograd.grad(fooling, leaf, retain_graph=True)
-        ratio = accelerator.reduce(self.weights.adversarial * wanted.norm() / (pushed.norm() + 1e-6), "mean")
+        (found,) = torch.autograd.grad(generator, leaf, retain_graph=True)
+        ratio = accelerator.reduce(self.options.adversarial * wanted.norm() / (found.norm() + 1e-6), "mean")
         old = self.adversaries.balance
         old.copy_(ratio if float(old) == 0 else 0.9 * old + 0.1 * ratio)
 
 
-def draw_noise(segmap: Tensor) -> Tensor:
-    """Draw noise of variance 1 for the layout of N×C×h×w maps: N×1×h×w."""
-    return 3**0.5 * (2 * torch.rand_like(segmap[:, :1]) - 1)
+def encoder_inputs(source: Source) -> tuple[Tensor, Tensor, NDArray[np.uint8]]:
+    """Return a picture (1×3×H×W) and its predicted segmap (one-hot at a quarter) as encoders take them, and the class
+    under each place of the grid (H/16×W/16)."""
+    height, width = (side - side % 16 for side in source.predicted.shape)
+    quarter = shrink(source.predicted[:height, :width], 4)
+    classes = np.arange(len(source.taxonomy))[:, None, None]
+    one_hot = torch.from_numpy(np.equal(quarter, classes)[None].astype(np.float32))
+    pixels = torch.from_numpy(source.frame.image[:height, :width].copy()).permute(2, 0, 1)[None].float() / 255
+    return pixels, one_hot, shrink(quarter, 4)

@@ -1,4 +1,4 @@
-"""One training loop for every recipe: it reads from top to bottom, resumes exactly and knows nothing of any network."""
+"""One training loop for every recipe: it reads from top to bottom, resumes exactly and depends on no network."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from sempic.errors import InputError, TrainingError
-from sempic.training.config import Options
+from sempic.training.options import RunOptions
 from sempic.training.processes import on_cpu
 from sempic.training.sampler import Source
 
@@ -35,7 +36,7 @@ Row = dict[str, float]
 
 
 class Recipe(ABC):
-    """A model with its data, losses and optimisers.
+    """Networks with their data, losses and optimisers.
 
     `networks` are the weights that ship; `adversaries` are trained along and thrown away.
     """
@@ -52,10 +53,10 @@ class Recipe(ABC):
     def step(self, batch: Any, progress: float, accelerator: Accelerator) -> dict[str, Tensor]:
         """Update the weights once; `progress` runs from 0 to 1. Return scalars for the log.
 
-        Gradients are cleared after each update, not before: between updates they may have to gather.
+        Gradients are cleared after each update, not before: between updates they may have to accumulate.
         """
 
-    def show(self, networks: nn.Module, source: Source) -> Panels:
+    def preview(self, networks: nn.Module, source: Source) -> Panels:
         """Return three captioned pictures: an original, and what `networks` make of it."""
         return []
 
@@ -70,17 +71,30 @@ def learning_rate(step: int, steps: int, peak: float, warm_up: int = 100) -> flo
 def train(
     recipe: Recipe,
     out: Path,
-    options: Options,
+    options: RunOptions,
     max_minutes: float | None = None,
     progress: Callable[[int, Row | None], None] = lambda step, row: None,
     at_checkpoint: Callable[[int, nn.Module], None] = lambda step, averaged: None,
 ) -> bool:
-    """Train until `options.steps` or `max_minutes`; return whether all steps are done. A run found in `out` goes on.
+    """Train, from the checkpoint in `out` if there is one.
 
-    `progress` is told of every step, with the line of the log if there is one; `at_checkpoint` gets the averaged
-    networks. Raises `TrainingError` when a loss or weight is no longer finite; the last checkpoint is kept.
+    Args:
+        recipe: what to train.
+        out: the run's folder, for checkpoints and the log.
+        options: the run's options.
+        max_minutes: when to stop before `options.steps`.
+        progress: called at every step with its number, and the line of the log if there is one.
+        at_checkpoint: called with the step and the averaged networks.
+
+    Returns:
+        Whether all steps are done.
+
+    Raises:
+        TrainingError: a loss or weight is no longer finite; the last checkpoint is kept.
+        InputError: the checkpoint is of a run with other steps or another seed.
     """
     precision = {"fp32": "no"}.get(options.precision, options.precision)
+    AcceleratorState._reset_state()  # one process may train several runs, each at a precision of its own
     accelerator = Accelerator(mixed_precision=precision, gradient_accumulation_steps=options.accumulate, cpu=on_cpu())
     device = accelerator.device
     recipe.networks.to(device)
@@ -88,7 +102,7 @@ def train(
     ema = deepcopy(recipe.networks).eval().requires_grad_(False)
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = out / CHECKPOINT
-    first = _resume(checkpoint, recipe, ema, options, accelerator) if checkpoint.exists() else 0
+    first = _load(checkpoint, recipe, ema, options, accelerator) if checkpoint.exists() else 0
     peaks = [[group.setdefault("peak", group["lr"]) for group in o.param_groups] for o in recipe.optimisers]
     plain = recipe.networks  # the unwrapped weights: what EMA follows and what is saved
     recipe.networks = accelerator.prepare_model(recipe.networks)
@@ -186,7 +200,7 @@ class _Drawn(Dataset[tuple[int, list[Tensor]]]):
     Two processes draw what one process draws that accumulates two batches.
     """
 
-    def __init__(self, recipe: Recipe, options: Options, process: int, processes: int) -> None:
+    def __init__(self, recipe: Recipe, options: RunOptions, process: int, processes: int) -> None:
         self.draw, self.options, self.process, self.processes = recipe.batch, options, process, processes
 
     def __getitem__(self, index: int) -> tuple[int, list[Tensor]]:
@@ -196,7 +210,7 @@ class _Drawn(Dataset[tuple[int, list[Tensor]]]):
 
 
 def _batches(
-    recipe: Recipe, options: Options, first: int, accelerator: Accelerator
+    recipe: Recipe, options: RunOptions, first: int, accelerator: Accelerator
 ) -> Iterator[tuple[int, list[Tensor]]]:
     """Yield the batches from step `first` on; workers make them ahead of the steps."""
     on_gpu = accelerator.device.type == "cuda"
@@ -259,7 +273,7 @@ def _save(
     networks: nn.Module,
     ema: nn.Module,
     step: int,
-    options: Options,
+    options: RunOptions,
     accelerator: Accelerator,
 ) -> None:
     if not all(bool(parameter.isfinite().all()) for parameter in networks.parameters()):
@@ -278,7 +292,7 @@ def _save(
     partial.replace(path)
 
 
-def _resume(path: Path, recipe: Recipe, ema: nn.Module, options: Options, accelerator: Accelerator) -> int:
+def _load(path: Path, recipe: Recipe, ema: nn.Module, options: RunOptions, accelerator: Accelerator) -> int:
     state = torch.load(path, map_location="cpu", weights_only=True)
     for key in ("steps", "seed"):
         if state["options"][key] != getattr(options, key):

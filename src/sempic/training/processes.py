@@ -9,7 +9,7 @@ from accelerate import PartialState
 
 
 def on_cpu() -> bool:
-    """Whether several processes train together without a GPU: Accelerate must be told, or each trains alone."""
+    """Whether several processes train together without a GPU: Accelerate has to be given this, or each trains alone."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.cuda.is_available()
 
 

@@ -1,4 +1,4 @@
-"""Runs from the command line: start, go on, rehearse."""
+"""Runs from the command line: start, resume, dry run."""
 
 from __future__ import annotations
 
@@ -19,48 +19,50 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column
 from torch import nn
 
-from sempic import datasets, sheet
+from sempic import datasets, sheet, taxonomy
 from sempic.errors import InputError
-from sempic.training import build, config
-from sempic.training.config import STAGES, ImageOptions, Options
+from sempic.training import config, recipe, weights
+from sempic.training.config import STAGES
 from sempic.training.loop import CHECKPOINT, Recipe, Row, load_run, train
+from sempic.training.options import RunOptions
 from sempic.training.processes import processes
-from sempic.training.sampler import Source
+from sempic.training.sampler import Source, spread
 from sempic.training.sources import Pictures
 
-SHOWN = 4
-"""How many pictures are shown at each checkpoint."""
-REHEARSED = 8
-"""How many pictures of each part of the data a rehearsal looks at."""
+PREVIEWED = 4
+"""How many pictures the preview at each checkpoint has."""
+DRY_RUN_PICTURES = 8
+"""How many pictures of each part of the data a dry run reads."""
 
-Watch = Callable[[int, Row | None], None]
+Report = Callable[[int, Row | None], None]
 
 
 @dataclass(frozen=True)
-class Rehearsal:
-    """What a step takes: seconds, and bytes of memory, of the accelerator if there is one."""
+class DryRun:
+    """What a step takes: seconds, and bytes of memory, of the accelerator if there is one; and how many weights there
+    are."""
 
     seconds: float
     memory: int
     parameters: int
 
 
-def start(out: Path, recipe: str, settings: Sequence[str]) -> None:
-    """Write the configuration of a new run, and those of its earlier stages, into `out`; raise `InputError` if it is
-    not new."""
-    options = config.load(recipe, settings)
+def start(out: Path, name: str, settings: Sequence[str]) -> None:
+    """Write the configuration of a new run of a recipe, and those of its earlier stages, into `out`; raise
+    `InputError` if it is not new."""
+    options = config.load(name, settings)
     state = processes()
     if state.is_main_process:
         if any(path.is_file() and path.name != config.FILE for path in (out, *out.rglob("*"))):
             raise InputError(f"'{out}' is not empty; go on with --resume {out}, or choose another --out.")
         config.save(options, out)
-        for stage in STAGES.get(recipe, ()) if not options.init else ():
+        for stage in STAGES.get(name, ()) if not options.init else ():
             known = config.relevant(settings, stage)
             config.save(config.load(stage, known), out / stage)
     state.wait_for_everyone()
 
 
-def go_on(out: Path, max_minutes: float | None) -> bool:
+def resume(out: Path, max_minutes: float | None) -> bool:
     """Train the run in `out`, its earlier stages first, from where it stopped; return whether all is done."""
     began = time.monotonic()
     options = config.of_run(out)
@@ -72,20 +74,19 @@ def go_on(out: Path, max_minutes: float | None) -> bool:
 
 
 def is_main() -> bool:
-    """Whether this process is the one of several that speaks."""
+    """Whether this process is the one of several that prints and writes."""
     return bool(processes().is_main_process)
 
 
-def rehearse(recipe: str, settings: Sequence[str]) -> Rehearsal:
+def dry_run(name: str, settings: Sequence[str]) -> DryRun:
     """Take two steps of a recipe on a few pictures and measure the second, when all losses are at work."""
-    options = replace(config.load(recipe, settings), steps=2, checkpoint_minutes=1e9, workers=0, tensorboard=False)
-    made = build.recipe(options, limit=REHEARSED)
+    options = replace(config.load(name, settings), steps=2, checkpoint_minutes=1e9, workers=0, tensorboard=False)
+    made = recipe.build(options, limit=DRY_RUN_PICTURES)
     times: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         train(made, Path(folder), options, progress=lambda step, row: times.append(_now()))
     memory = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else psutil.Process().memory_info().rss
-    parameters = sum(parameter.numel() for parameter in made.networks.parameters())
-    return Rehearsal(times[1] - times[0], memory, parameters)
+    return DryRun(times[1] - times[0], memory, weights.count(made.networks))
 
 
 def _now() -> float:
@@ -98,41 +99,40 @@ def _train(out: Path, max_minutes: float | None) -> bool:
     options = config.of_run(out)
     if (out / CHECKPOINT).is_file() and load_run(out)["step"] >= options.steps:
         return True
-    if options.recipe in STAGES:  # what its earlier stages made, wherever the run's folder may be by now
-        map_run, image_run = (out / stage for stage in STAGES[options.recipe])
-        if not options.init and image_run.is_dir():
-            options = replace(options, init=str(image_run))
-        if map_run.is_dir() and isinstance(options, ImageOptions) and not options.maps:
-            options = replace(options, maps=str(map_run))
-    made = build.recipe(options)
+    # What its earlier stages made, wherever the run's folder may be by now.
+    stages = {option: out / stage for stage, option in STAGES.get(options.recipe, {}).items()}
+    made_before = {option: str(run) for option, run in stages.items() if run.is_dir() and not getattr(options, option)}
+    made = recipe.build(replace(options, **made_before))
     main = is_main()
-    pictures = _shown(options) if main else []
-    with _watched(options, out, main) as watch:
-        return train(made, out, options, max_minutes, watch, lambda step, ema: _show(made, ema, pictures, out, step))
+    pictures = _pictures(options) if main else []
+    with _progress(options, out, main) as progress:
+        return train(
+            made, out, options, max_minutes, progress, lambda step, ema: _preview(made, ema, pictures, out, step)
+        )
 
 
-def _shown(options: Options) -> Sequence[Source]:
-    """Return a few pictures to look at, or none where the validation pictures are not here."""
+def _pictures(options: RunOptions) -> Sequence[Source]:
+    """Return a few validation pictures, or none where they are not here, or not with segmaps."""
     try:
-        found = datasets.find(config.validation(options))
+        found = spread(datasets.find(config.validation(options)), PREVIEWED)
+        return Pictures(found, taxonomy.load(options.taxonomy), options.longest_side)
     except InputError:
         return []
-    count = min(SHOWN, len(found))
-    return Pictures([found[i * len(found) // count] for i in range(count)], options.longest_side)
 
 
 @torch.no_grad()
-def _show(made: Recipe, averaged: nn.Module, pictures: Sequence[Source], out: Path, step: int) -> None:
+def _preview(made: Recipe, averaged: nn.Module, pictures: Sequence[Source], out: Path, step: int) -> None:
     """Write what the averaged networks make of pictures, three to a row."""
     if pictures:
         networks = deepcopy(averaged).cpu().eval()
-        panels = [panel for source in pictures for panel in made.show(networks, source)]
-        sheet.sheet(panels).save(out / f"step-{step:06d}.png")
+        panels = [panel for source in pictures for panel in made.preview(networks, source)]
+        if panels:
+            sheet.sheet(panels).save(out / f"step-{step:06d}.png")
 
 
 @contextmanager
-def _watched(options: Options, out: Path, main: bool) -> Iterator[Watch]:
-    """What to tell of each step: a live line on a terminal, else a line for each row of the log; and TensorBoard."""
+def _progress(options: RunOptions, out: Path, main: bool) -> Iterator[Report]:
+    """Yield what reports each step: a live line on a terminal, else a line for each row of the log; and TensorBoard."""
     writer = _tensorboard(out) if options.tensorboard and main else None
     live = main and sys.stderr.isatty()
     columns = TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn()
@@ -140,19 +140,19 @@ def _watched(options: Options, out: Path, main: bool) -> Iterator[Watch]:
     with Progress(*columns, losses, console=Console(stderr=True), expand=True, disable=not live) as bar:
         task = bar.add_task(options.recipe, total=options.steps, losses="")
 
-        def watch(step: int, row: Row | None) -> None:
+        def report(step: int, row: Row | None) -> None:
             bar.update(task, completed=step)
             if row is None or not main:
                 return
-            said = {name: value for name, value in row.items() if name not in ("step", "seconds")}
-            bar.update(task, losses=" ".join(f"{name} {value:.3g}" for name, value in said.items()))
+            values = {name: value for name, value in row.items() if name not in ("step", "seconds")}
+            bar.update(task, losses=" ".join(f"{name} {value:.3g}" for name, value in values.items()))
             if not live:
-                print(f"step {step}", *(f"{name} {value:g}" for name, value in said.items()), flush=True)
+                print(f"step {step}", *(f"{name} {value:g}" for name, value in values.items()), flush=True)
             for name, value in row.items() if writer else ():
                 writer.add_scalar(name, value, step)
 
         try:
-            yield watch
+            yield report
         finally:
             if writer:
                 writer.close()

@@ -1,11 +1,11 @@
-"""Training crops of pictures with their maps: what the recipes of all generators draw from."""
+"""Training crops of pictures with their segmaps: what the recipes of all generators draw from."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -14,33 +14,45 @@ from torch import Tensor
 
 from sempic import datasets
 from sempic.coding import palette as palettes
-from sempic.coding import resample
-from sempic.taxonomy import CAMVID11
+from sempic.segmap import resample
+from sempic.taxonomy import Taxonomy
 from sempic.training import data
 
-CLASSES = len(CAMVID11)
-PASTED = ("sign", "pedestrian", "bicyclist")
 JITTERS = (0.08, 0.08, 0.25)
 """Strengths of colour changes, each as likely; the strong one stands for dusk and glare."""
 LABELLED_SCALES, OTHER_SCALES = (0.75, 1.4), (0.5, 1.1)
 """How much crops are enlarged, of street scenes with labels and of all other pictures."""
+PASTE, TINT_EACH = 0.7, 0.7
+"""The share of labelled crops that something is pasted into, and of the objects of a crop with tints that get one."""
+LEAST_PIXELS, LEAST_CELLS = 60, 6
+"""Smaller pieces are neither pasted nor tinted; objects of fewer cells of 4×4 pixels have the colour of their class."""
 LOOKED_AT = 400
 """Rare things are cut out of so many pictures of each pool, evenly spread."""
+
+Item = TypeVar("Item")
+Palette = NDArray[np.float32]
+"""The mean colours of the classes, classes×3 in [0,1]."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A picture with two maps: `frame.segmap` (labels, or the prediction where there are none) and the prediction."""
+    """A picture with its labels (`frame.segmap`; None where nobody labelled it) and its predicted segmap."""
 
     frame: datasets.Frame
     predicted: NDArray[np.uint8]
+    taxonomy: Taxonomy
 
     @cached_property
-    def palette(self) -> NDArray[np.int64]:
-        """The levels of the picture's classes, as the codec would send them."""
+    def levels(self) -> NDArray[np.int64]:
+        """The levels of the mean colours of the picture's classes, as a codec would send them."""
         height, width = (side - side % 4 for side in self.predicted.shape)
         cells = resample.shrink(self.predicted[:height, :width], 4)
-        return palettes.measure(self.frame.image[:height, :width], cells, CLASSES)
+        return palettes.measure(self.frame.image[:height, :width], cells, len(self.taxonomy))
+
+    @property
+    def labels(self) -> NDArray[np.uint8]:
+        """The labels, or the prediction where there are none."""
+        return self.predicted if self.frame.segmap is None else self.frame.segmap
 
 
 class Pool(NamedTuple):
@@ -50,82 +62,166 @@ class Pool(NamedTuple):
     weight: float
 
 
-class Sampler:
-    """Draws training crops from weighted pools; rare classes are pasted into those with labels."""
+class Crops(NamedTuple):
+    """A batch of N crops of S×S pixels.
 
-    def __init__(self, pools: Sequence[Pool], crop: int) -> None:
+    images: N×3×S×S in [0,1].
+    send: N×S×S ids of the segmaps to send.
+    labels: N×S×S ids that losses go by.
+    colours: N×3×S/4×S/4 in [0,1], the mean colour of each cell's class in the whole picture, or of its object.
+    """
+
+    images: Tensor
+    send: Tensor
+    labels: Tensor
+    colours: Tensor
+
+
+class CropSampler:
+    """Draws training crops from weighted pools.
+
+    Args:
+        pools: the pictures.
+        taxonomy: their classes.
+        crop: the sides of crops, a multiple of 4.
+        pasted: rare classes, of which pieces are cut out of labelled pictures and pasted into other ones.
+        objects: classes of which each object may have a colour of its own.
+        hue, tint, object_colours: as in `options.PictureOptions`.
+    """
+
+    def __init__(
+        self,
+        pools: Sequence[Pool],
+        taxonomy: Taxonomy,
+        crop: int,
+        pasted: Sequence[str] = (),
+        objects: Sequence[str] = (),
+        hue: float = 0.0,
+        tint: float = 0.0,
+        object_colours: float = 0.0,
+    ) -> None:
         self.pools, self.crop = [pool.sources for pool in pools], crop
-        self.pieces = [piece for sources in self.pools for piece in _rare_pieces(spread(sources, LOOKED_AT))]
+        self.hue, self.tint, self.object_colours = hue, tint, object_colours
+        pasted_ids, self.objects = class_ids(pasted, taxonomy), class_ids(objects, taxonomy)
+        self.tinted = [id for id in self.objects if id not in pasted_ids]  # what is pasted is tinted then
+        self.pieces = [piece for found in self.pools for piece in _pieces(spread(found, LOOKED_AT), pasted_ids)]
         weights = np.cumsum([pool.weight for pool in pools])
         self.bounds = weights / weights[-1]
 
-    def draw(self, count: int, predicted: bool, rng: np.random.Generator) -> list[Tensor]:
-        """Return `count` pictures (N×3×S×S), the maps to send and the labels to be judged by (N×S×S), and the mean
-        colours of classes (N×classes×3 in [0,1]) of the pictures that these are crops of."""
-        images, maps, labels, colours = [], [], [], []
+    def draw(self, count: int, predicted: bool, rng: np.random.Generator) -> Crops:
+        """Return `count` crops, with `predicted` segmaps to send or with labels where there are some."""
+        images, send, labels, colours = [], [], [], []
         for _ in range(count):
             pool = self.pools[np.searchsorted(self.bounds, rng.random(), side="right")]
             source = pool[rng.integers(len(pool))]
             labelled = source.frame.segmap is not None
-            # Both maps ride through the crop in one array: the label in the low, the prediction in the high digits.
-            both = np.stack([_labels(source), source.predicted], 2)
+            both = np.stack([source.labels, source.predicted], 2)
             scales = LABELLED_SCALES if labelled else OTHER_SCALES
-            image, cut = _crop(source.frame.image, both, self.crop, scales, rng)
-            if labelled and rng.random() < 0.7 and self.pieces:
-                self._paste(image, cut, rng)
-            jitter = data.random_jitter(rng.choice(JITTERS), rng)
-            images.append(jitter(image))
-            mean = jitter((palettes.colours(source.palette).clip(0, 1) * 255).astype(np.uint8))
-            colours.append(palettes.colours(palettes.quantise(mean)))
-            labels.append(cut[..., 0])
-            maps.append(cut[..., 1] if predicted or not labelled else cut[..., 0])
-        picture, send = data.to_tensors(list(zip(images, maps, strict=True)))
-        return [picture, send, torch.from_numpy(np.stack(labels)).long(), torch.from_numpy(np.stack(colours))]
+            image, both = _crop(source.frame.image, both, self.crop, scales, rng)
+            if labelled and rng.random() < PASTE and self.pieces:
+                self._paste(image, both, rng)
+            if rng.random() < self.tint:
+                _tint(image, both[..., 0], self.tinted, rng)
+            change = self._random_change(rng)
+            image = change(image)
+            mean = change((palettes.colours(source.levels).clip(0, 1) * 255).astype(np.uint8))
+            images.append(image)
+            labels.append(both[..., 0])
+            send.append(both[..., 1] if predicted or not labelled else both[..., 0])
+            objects = self.objects if rng.random() < self.object_colours else ()
+            colours.append(colour_planes(image, send[-1], palettes.colours(palettes.quantise(mean)), objects))
+        picture, ids = data.to_tensors(list(zip(images, send, strict=True)))
+        return Crops(picture, ids, torch.from_numpy(np.stack(labels)).long(), torch.from_numpy(np.stack(colours)))
 
-    def _paste(self, image: NDArray[np.uint8], maps: NDArray[np.uint8], rng: np.random.Generator) -> None:
-        """Paste one rare thing at a random place, in the picture and in both maps."""
+    def _random_change(self, rng: np.random.Generator) -> data.Change:
+        """Draw a change of colours, of the picture and of its mean colours alike."""
+        jitter = data.random_jitter(rng.choice(JITTERS), rng)
+        if rng.random() >= self.hue:
+            return jitter
+        hue = data.random_hue(rng)
+        return lambda colours: hue(jitter(colours))
+
+    def _paste(self, image: NDArray[np.uint8], segmaps: NDArray[np.uint8], rng: np.random.Generator) -> None:
+        """Paste one rare thing at a random place, in the picture and in both segmaps."""
         pixels, shape, label = self.pieces[rng.integers(len(self.pieces))]
         height, width = shape.shape
         if max(height, width) > self.crop:
             return
         top, left = rng.integers(self.crop - height + 1), rng.integers(self.crop - width + 1)
         window = np.s_[top : top + height, left : left + width]
-        image[window][shape] = pixels[shape]
-        maps[window][shape] = label
+        tinted = label in self.objects and rng.random() < self.tint
+        image[window][shape] = data.random_tint(rng)(pixels[shape]) if tinted else pixels[shape]
+        segmaps[window][shape] = label
 
 
-def _labels(source: Source) -> NDArray[np.uint8]:
-    return source.predicted if source.frame.segmap is None else source.frame.segmap
+def class_ids(names: Sequence[str], taxonomy: Taxonomy) -> list[int]:
+    """Return the ids of the classes of these names that a taxonomy has."""
+    return [taxonomy.id_of(name) for name in names if name in taxonomy.classes]
+
+
+def colour_planes(
+    image: NDArray[np.uint8], segmap: NDArray[np.uint8], palette: Palette, objects: Collection[int] = ()
+) -> NDArray[np.float32]:
+    """Return the mean colour of each cell of 4×4 pixels, 3×H/4×W/4 in [0,1].
+
+    Args:
+        image: uint8 H×W×3.
+        segmap: uint8 H×W.
+        palette: the colours of cells by class; void is grey.
+        objects: class ids whose objects, if they are large enough, have the mean colour of their own pixels.
+    """
+    cells = resample.shrink(segmap, 4)
+    planes = np.concatenate([palette, np.full((256 - len(palette), 3), 0.5, np.float32)])[cells]
+    height, width = cells.shape
+    blocks = image.reshape(height, 4, width, 4, 3).mean((1, 3))
+    for _, box, shape in _connected(cells, objects, LEAST_CELLS):
+        planes[box][shape] = palettes.colours(palettes.quantise(blocks[box][shape].mean(0)[None]))
+    return np.ascontiguousarray(planes.transpose(2, 0, 1), np.float32)
+
+
+def spread(items: Sequence[Item], count: int) -> list[Item]:
+    """Return `count` of the items, evenly spread, or all where there are fewer."""
+    count = min(count, len(items))
+    return [items[i * len(items) // count] for i in range(count)]
 
 
 def _crop(
-    image: NDArray[np.uint8], maps: NDArray[np.uint8], size: int, scales: tuple[float, float], rng: np.random.Generator
+    image: NDArray[np.uint8], both: NDArray[np.uint8], size: int, scales: tuple[float, float], rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return a random crop of a picture and of two segmaps (H×W×2)."""
     state = rng.bit_generator.state
-    frame = datasets.Frame("", image, maps[..., 0])
-    cut, label = data.random_crop(frame, size, scales, rng)
-    rng.bit_generator.state = state  # the same crop again, for the second map
-    _, predicted = data.random_crop(datasets.Frame("", image, maps[..., 1]), size, scales, rng)
+    cut, label = data.random_crop(datasets.Frame("", image, both[..., 0]), size, scales, rng)
+    rng.bit_generator.state = state  # the same crop again, for the second segmap
+    _, predicted = data.random_crop(datasets.Frame("", image, both[..., 1]), size, scales, rng)
     return cut.copy(), np.stack([label, predicted], 2)
 
 
-def spread(sources: Sequence[Source], count: int) -> list[Source]:
-    """Return `count` of the sources, evenly spread, or all where there are fewer."""
-    count = min(count, len(sources))
-    return [sources[i * len(sources) // count] for i in range(count)]
+def _tint(image: NDArray[np.uint8], segmap: NDArray[np.uint8], ids: list[int], rng: np.random.Generator) -> None:
+    """Tint objects of these classes in a picture, each in a colour of its own."""
+    for _, box, shape in _connected(segmap, ids, LEAST_PIXELS):
+        if rng.random() < TINT_EACH:
+            image[box][shape] = data.random_tint(rng)(image[box][shape])
 
 
-def _rare_pieces(sources: list[Source]) -> list[tuple[NDArray[np.uint8], NDArray[np.bool_], int]]:
-    """Cut out the connected pieces of rare classes, 60 pixels or more → (pixels, shape, class id)."""
+def _pieces(sources: list[Source], ids: list[int]) -> list[tuple[NDArray[np.uint8], NDArray[np.bool_], int]]:
+    """Cut the objects of rare classes out of labelled pictures → (pixels, shape, class id)."""
+    return [
+        (source.frame.image[box].copy(), shape, label)
+        for source in sources
+        if source.frame.segmap is not None
+        for label, box, shape in _connected(source.frame.segmap, ids, LEAST_PIXELS)
+    ]
+
+
+def _connected(
+    segmap: NDArray[np.uint8], ids: Collection[int], least: int
+) -> Iterator[tuple[int, tuple[slice, slice], NDArray[np.bool_]]]:
+    """Yield each connected piece of these classes of `least` pixels or more: class id, box, and shape in the box."""
     from scipy import ndimage
 
-    pieces = []
-    for image, segmap in ((source.frame.image, source.frame.segmap) for source in sources):
-        for name in PASTED if segmap is not None else ():
-            label = CAMVID11.id_of(name)
-            numbered, _ = ndimage.label(segmap == label)
-            for i, box in enumerate(ndimage.find_objects(numbered), 1):
-                shape = numbered[box] == i
-                if shape.sum() >= 60:
-                    pieces.append((image[box], shape, label))
-    return pieces
+    for label in ids:
+        numbered, _ = ndimage.label(segmap == label)
+        for number, box in enumerate(ndimage.find_objects(numbered), 1):
+            shape = numbered[box] == number
+            if shape.sum() >= least:
+                yield label, box, shape

@@ -1,12 +1,14 @@
-"""Training pictures by name, with the maps that the shipped segmenter predicts for them."""
+"""Training pictures by name, with the segmaps that the installed segmenter predicts for them."""
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,28 +17,44 @@ from rich.progress import track
 
 from sempic import datasets, runtime
 from sempic.datasets import Frame, Picture
-from sempic.segment import BUILT_IN, segment
-from sempic.taxonomy import CAMVID11
+from sempic.errors import InputError, ModelError
+from sempic.segmap.segmenter import segment
+from sempic.taxonomy import Taxonomy
 from sempic.training.processes import processes
 from sempic.training.sampler import Pool, Source
 
 CACHE = Path("runs") / "maps"
-"""Where predicted maps are kept, for all runs that are started in one folder."""
+"""Where predicted segmaps are kept, for all runs that are started in one folder."""
 HELD = 2 << 30
 """A data set of at most so many bytes, decoded, is held in memory; a larger one is read picture by picture."""
 
 
 class Pictures(Sequence[Source]):
-    """Pictures with their predicted maps. Sides longer than `longest_side` are shrunk to it; 0 leaves them alone."""
+    """Pictures with their predicted segmaps.
 
-    def __init__(self, pictures: Sequence[Picture], longest_side: int = 0) -> None:
-        self.pictures, self.longest_side = pictures, longest_side
-        self._maps = [
-            CACHE / f"{runtime.model(BUILT_IN).card.fingerprint:04x}" / _key(p, longest_side) for p in pictures
-        ]
-        self._predict()
+    Args:
+        pictures: their files.
+        taxonomy: the classes. Where no segmenter of these is installed, labels take the place of predictions.
+        longest_side: longer sides are shrunk to it; 0 leaves them alone.
+
+    Raises:
+        InputError: a picture has no labels, and there is no segmenter.
+    """
+
+    def __init__(self, pictures: Sequence[Picture], taxonomy: Taxonomy, longest_side: int = 0) -> None:
+        self.pictures, self.taxonomy, self.longest_side = pictures, taxonomy, longest_side
+        self._maps: list[Path] = []
+        if model := segmenter(taxonomy):
+            folder = CACHE / f"{model.card.fingerprint:04x}"
+            self._maps = [folder / _key(picture, longest_side) for picture in pictures]
+            self._predict()
+        elif unlabelled := [picture.name for picture in pictures if picture.label is None]:
+            raise InputError(
+                f"{unlabelled[0]} has no labels, and no segmenter for the classes of {taxonomy.name} is installed that "
+                "could predict its segmap: train one first, or leave pictures without labels away."
+            )
         self._held: list[Source] | None = None
-        if _decoded_bytes(pictures, longest_side) <= HELD:
+        if self._decoded_bytes() <= HELD:
             self._held = [self._read(i) for i in range(len(pictures))]
 
     def __len__(self) -> int:
@@ -51,25 +69,52 @@ class Pictures(Sequence[Source]):
             return [self[i] for i in range(*index.indices(len(self)))]
         return self._held[index] if self._held is not None else self._read(index)
 
+    def _frame(self, picture: Picture) -> Frame:
+        return shrunk(picture.read(self.taxonomy), self.longest_side)
+
     def _read(self, index: int) -> Source:
+        frame = self._frame(self.pictures[index])
+        if not self._maps:
+            assert frame.segmap is not None
+            return Source(frame, frame.segmap, self.taxonomy)
         with Image.open(self._maps[index]) as predicted:
-            return Source(shrunk(self.pictures[index].read(), self.longest_side), np.array(predicted))
+            return Source(frame, np.array(predicted), self.taxonomy)
 
     def _predict(self) -> None:
-        """Predict the maps that are not in the cache: each process its share, then what no other has finished."""
+        """Predict the segmaps that are not in the cache: each process its share, then what no other has finished."""
         state = processes()
         every = list(zip(self.pictures, self._maps, strict=True))
         for share in (every[state.process_index :: state.num_processes], every):
             absent = [(picture, path) for picture, path in share if not path.exists()]
             for picture, path in track(absent, "segmenting", disable=not (absent and state.is_main_process)):
-                _write(segment(shrunk(picture.read(), self.longest_side).image, CAMVID11), path)
+                _write(segment(self._frame(picture).image, self.taxonomy), path)
+
+    def _decoded_bytes(self) -> int:
+        """Estimate what pictures and their two segmaps take in memory, from the first of them."""
+        if not self.pictures:
+            return 0
+        return 5 * self._frame(self.pictures[0]).image[..., 0].size * len(self.pictures)
 
 
-def pools(data: str, longest_side: int = 0, limit: int | None = None) -> list[Pool]:
-    """Return the pictures of a mixture (see `datasets.mixture`) with their weights, of each part `limit` at most."""
+def pools(data: str, taxonomy: Taxonomy, longest_side: int = 0, limit: int | None = None) -> list[Pool]:
+    """Return the pictures of a mixture (see `datasets.mixture`) with their weights, of each part `limit` at most.
+
+    Raises `InputError` as `Pictures` does, and for data that is not there.
+    """
+    if segmenter(taxonomy) is None and processes().is_main_process:
+        print(f"No segmenter for {taxonomy.name} is installed: labels are used as predictions.", file=sys.stderr)
     return [
-        Pool(Pictures(datasets.find(name)[:limit], longest_side), weight) for name, weight in datasets.mixture(data)
+        Pool(Pictures(datasets.find(name)[:limit], taxonomy, longest_side), weight)
+        for name, weight in datasets.mixture(data)
     ]
+
+
+def segmenter(taxonomy: Taxonomy) -> runtime.Model | None:
+    """Return the installed segmenter of a taxonomy, None where there is none."""
+    try:
+        return runtime.default("segmenter", taxonomy.name)
+    except ModelError:
+        return None
 
 
 def fingerprint(data: str) -> str:
@@ -82,9 +127,9 @@ def fingerprint(data: str) -> str:
     return digest.hexdigest()
 
 
-def cached(name: str, make: Callable[[], dict[str, NDArray[np.generic]]]) -> dict[str, NDArray[np.generic]]:
-    """Return arrays from the cache if they were made before."""
-    path = CACHE / f"{name}.npz"
+def cached(about: Any, make: Callable[[], dict[str, NDArray[np.generic]]]) -> dict[str, NDArray[np.generic]]:
+    """Return arrays from the cache if they were made before from the same things, which `about` names (as JSON)."""
+    path = CACHE / f"tables-{sha256(json.dumps(about).encode()).hexdigest()[:24]}.npz"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(path, **make())
@@ -106,18 +151,10 @@ def shrunk(frame: Frame, longest_side: int) -> Frame:
 
 
 def _key(picture: Picture, longest_side: int) -> str:
-    """Name the cached map of a picture after the file that it was predicted from."""
+    """Name the cached segmap of a picture after the file that it was predicted from."""
     about = picture.path.stat()
     named = f"{picture.path.resolve()} {about.st_size} {about.st_mtime_ns} {longest_side}"
     return f"{sha256(named.encode()).hexdigest()[:24]}.png"
-
-
-def _decoded_bytes(pictures: Sequence[Picture], longest_side: int) -> int:
-    """Estimate what pictures and their two maps take in memory, from the first of them."""
-    if not pictures:
-        return 0
-    frame = shrunk(pictures[0].read(), longest_side)
-    return 5 * frame.image[..., 0].size * len(pictures)
 
 
 def _write(segmap: NDArray[np.uint8], path: Path) -> None:

@@ -1,172 +1,79 @@
-"""The networks of SQ-GAN (Pezone, Barbarossa, Caire 2025), shrunk to run everywhere.
+"""SQ-GAN (Pezone, Barbarossa, Caire 2025), shrunk to run everywhere.
 
-    picture, map ─ Encoder ─ Samm ─ top-k ─ Quantiser ─▷ tokens ─▷ Demasker ─ Decoder(map) ─ picture
-    map ───── MapEncoder ─ Samm ─ top-k ─ Quantiser ─▷ tokens ─▷ Demasker ─ MapDecoder ─ map
+    picture, segmap ─ Encoder ─ Samm ─ top-k ─ Quantiser ─▷ tokens ─▷ Demasker ─ Decoder(segmap) ─ picture
+    segmap ──── MapEncoder ─ Samm ─ top-k ─ Quantiser ─▷ tokens ─▷ Demasker ─ MapDecoder ─ segmap
 
-All maps here are one-hot at a quarter of the picture's size, N×classes×H/4×W/4, and void is the zero vector. Tokens
-live on a grid of a sixteenth. What differs from the paper, and why, stands in `docs/decisions.md`.
+It is trained in three stages: the map stream G_s, the image stream G_x on original segmaps, and G_x on the segmaps that
+a decoder has. All segmaps here are one-hot at a quarter of the picture's size, and void is the zero vector.
 """
 
 from __future__ import annotations
 
-import math
-from typing import NamedTuple
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.export import Dim
 
-from sempic.training.blocks import BLOCKS, WIDTHS, Blocks, Decoder, Encoder, MapEmbedding, ResBlock, Spade, Widths
+from sempic import runtime
+from sempic.errors import InputError
+from sempic.taxonomy import VOID, Taxonomy
+from sempic.training import config, losses, preview, tables, weights
+from sempic.training.blocks import (
+    BLOCKS,
+    EXTRA,
+    WIDTHS,
+    Blocks,
+    PictureDecoder,
+    PictureEncoder,
+    ResBlock,
+    Widths,
+    draw_layout,
+    draw_noise,
+    one_hot,
+    shrink,
+)
+from sempic.training.gan import PictureRecipe, encoder_inputs
+from sempic.training.loop import Panels, clip_gradients
+from sempic.training.options import ImageOptions, MapOptions, by_class
+from sempic.training.recipe import ModelRecipe, is_run, trained
+from sempic.training.sampler import CropSampler, Pool, Source
+from sempic.training.tokens import (
+    CODE_WIDTH,
+    LAYERS,
+    WINDOW,
+    Demasker,
+    Quantised,
+    Quantiser,
+    Samm,
+    keep_most_relevant,
+    perplexity,
+)
 
-LEVELS, CODE_WIDTH = 4, 5
-CODES = LEVELS**CODE_WIDTH
-VALUES = tuple((level - LEVELS // 2) / (LEVELS / 2) for level in range(LEVELS))
-"""What each number of a code can be."""
+if TYPE_CHECKING:
+    from sempic.training.export import Export
+
 MapWidths = tuple[int, int, int]
 MAP_WIDTHS: MapWidths = (48, 80, 96)
-"""Channels of the map's stream at a quarter, an eighth and a sixteenth of the picture's size."""
-LAYERS = 4
-"""Layers of the de-masking, each a residual block and attention."""
-WINDOW = 8
-MASKED = 0.02
-"""The weight that attention gives a dropped token in the first layer of the de-masking."""
+"""Channels of the map stream at a quarter, an eighth and a sixteenth of the picture's size."""
+DEVIATION = 0.5
+"""The standard deviation that the variance-covariance loss asks of codes (even use of the lattice: 0.56)."""
+FRACTIONS = {"all tokens": 1.0, "30 % of the tokens": 0.3}
+"""What previews show."""
+LEAST_THROUGH_TOKENS = 0.4
+"""At least so many of the tokens of a segmap are kept where the image stream is trained on what comes out."""
 
 
-class Samm(nn.Module):
-    """Semantic-aware masking: a relevance in (0,1) for every latent vector, and the vectors scaled by it.
-
-    Scaling is the only way by which gradients reach the scores, so a vector that matters earns a high one.
-    """
-
-    def __init__(self, channels: int, classes: int) -> None:
-        super().__init__()
-        self.embedding = MapEmbedding(classes, 48)
-        self.spade1, self.spade2 = Spade(channels, 48), Spade(channels, 48)
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
-        self.score = nn.Conv2d(channels, 1, 1)
-        self.project = nn.Conv2d(channels, CODE_WIDTH, 1, bias=False)
-
-    def forward(self, latent: Tensor, segmap: Tensor) -> tuple[Tensor, Tensor]:
-        """N×C×h×w latents → N×CODE_WIDTH×h×w vectors to quantise and N×1×h×w relevance."""
-        embedding = self.embedding(F.avg_pool2d(segmap, 4))
-        y = F.relu(self.conv(self.spade1(latent, embedding)))
-        relevance = torch.sigmoid(self.score(self.spade2(y, embedding)).float())
-        centred = latent - latent.mean(1, keepdim=True)
-        normed = centred * torch.rsqrt(centred.square().mean(1, keepdim=True) + 1e-5)
-        return bounded(self.project(normed * relevance)), relevance
-
-
-class Quantised(NamedTuple):
-    """Codes in the place of vectors (N×D×h×w, straight-through) and their indices (N×h×w)."""
-
-    codes: Tensor
-    indices: Tensor
-
-
-class Quantiser(nn.Module):
-    """Nearest code of a codebook that is a lattice: -1, -1/2, 0 and 1/2 in each of CODE_WIDTH numbers.
-
-    Codes that follow the data by moving averages let the vectors collapse to a plane, because what the codebook does
-    not resolve the decoder never learns to use; a lattice resolves every direction from the first step on. This is
-    finite scalar quantisation (Mentzer et al. 2023). Zero must be a code: where it is not, codes overshoot short
-    vectors, straight-through gradients shorten them further, and nothing but their signs is left.
-    """
-
-    codebook: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("codebook", torch.cartesian_prod(*[torch.tensor(VALUES)] * CODE_WIDTH), persistent=False)
-
-    def forward(self, vectors: Tensor) -> Quantised:
-        """Quantise N×D×h×w vectors that `bounded` made."""
-        with torch.autocast(vectors.device.type, enabled=False):
-            flat = vectors.float().movedim(1, -1)
-            steps = (flat.detach() * (LEVELS / 2)).round().long() + LEVELS // 2
-            places = LEVELS ** torch.arange(CODE_WIDTH - 1, -1, -1, device=vectors.device)
-            indices = (steps.clamp(0, LEVELS - 1) * places).sum(-1)
-            codes = F.embedding(indices, self.codebook)
-            through = flat + (codes - flat).detach()
-            return Quantised(through.movedim(-1, 1), indices)
-
-
-def perplexity(indices: Tensor) -> Tensor:
-    """Return how many codes are in use: as many as, used evenly, would say as much as these indices (any shape)."""
-    shares = torch.bincount(indices.flatten(), minlength=CODES) / indices.numel()
-    return torch.special.entr(shares).sum().exp()
-
-
-def bounded(x: Tensor) -> Tensor:
-    """Map any numbers smoothly into the range of the codebook, 0 to 0 and with slope 2/3 there."""
-    low, high = VALUES[0], VALUES[-1]
-    half, centre = (high - low) / 2, (high + low) / 2
-    return half * torch.tanh(x.float() - math.atanh(centre / half)) + centre
-
-
-class WindowAttention(nn.Module):
-    """Single-head attention inside 8×8 windows, where a dropped key counts for less (weights are not renormalised).
-
-    Windows keep time and memory linear in the picture's size, and make every picture look like a training crop; every
-    second layer shifts them by half.
-    """
-
-    def __init__(self, channels: int, shift: bool) -> None:
-        super().__init__()
-        self.norm = nn.GroupNorm(16, channels)
-        self.qkv = nn.Conv2d(channels, 3 * channels, 1)
-        self.out = nn.Conv2d(channels, channels, 1)
-        self.shift = WINDOW // 2 if shift else 0
-        # One learned bias for each offset between two places of a window.
-        self.bias = nn.Parameter(torch.zeros((2 * WINDOW - 1) ** 2))
-        place = torch.stack(torch.meshgrid(torch.arange(WINDOW), torch.arange(WINDOW), indexing="ij")).flatten(1)
-        offset = place[:, :, None] - place[:, None, :] + WINDOW - 1
-        self.register_buffer("offset", offset[0] * (2 * WINDOW - 1) + offset[1], persistent=False)
-
-    def forward(self, x: Tensor, weight: Tensor) -> Tensor:
-        """N×C×h×w with key weights N×1×h×w, h and w multiples of 8 → N×C×h×w."""
-        n, c, h, w = x.shape
-        s = self.shift
-        tokens = torch.cat([self.qkv(self.norm(x)), weight.to(x.dtype)], 1)
-        if s:
-            tokens = F.pad(tokens, (s, s, s, s))
-        rows, columns = tokens.shape[2] // WINDOW, tokens.shape[3] // WINDOW
-        windows = tokens.reshape(n, 3 * c + 1, rows, WINDOW, columns, WINDOW).permute(0, 2, 4, 3, 5, 1)
-        windows = windows.reshape(n * rows * columns, WINDOW * WINDOW, 3 * c + 1)
-        q, k, v, key_weight = torch.split(windows, [c, c, c, 1], 2)
-        scores = (q @ k.mT).float() * c**-0.5 + self.bias[self.offset]
-        attention = scores.softmax(-1).to(v.dtype) * key_weight.mT
-        y = (attention @ v).reshape(n, rows, columns, WINDOW, WINDOW, c).permute(0, 5, 1, 3, 2, 4)
-        y = y.reshape(n, c, rows * WINDOW, columns * WINDOW)
-        if s:
-            y = y[:, :, s : h + s, s : w + s]
-        return x + self.out(y)
-
-
-class Demasker(nn.Module):
-    """Adaptive de-masking: fills the places of dropped tokens from the kept ones (ADM)."""
-
-    def __init__(self, channels: int, layers: int = LAYERS) -> None:
-        super().__init__()
-        self.mask_token = nn.Parameter(torch.zeros(1, CODE_WIDTH, 1, 1))
-        self.enter = nn.Sequential(nn.Conv2d(CODE_WIDTH, channels, 1), nn.Conv2d(channels, channels, 3, padding=1))
-        self.blocks = nn.ModuleList(ResBlock(channels) for _ in range(layers))
-        self.attentions = nn.ModuleList(WindowAttention(channels, shift=i % 2 == 1) for i in range(layers))
-        self.leave = ResBlock(channels)
-
-    def forward(self, codes: Tensor, kept: Tensor) -> Tensor:
-        """N×D×h×w codes (anything where `kept`, N×1×h×w, is 0), h and w multiples of 8 → N×C×h×w features."""
-        x = self.enter(codes * kept + self.mask_token * (1 - kept))
-        weight = kept + MASKED * (1 - kept)
-        for block, attention in zip(self.blocks, self.attentions, strict=True):
-            x = attention(block(x), weight)
-            # The paper takes the square root after each of eight layers; any number of them reaches the same end.
-            weight = weight ** (0.5 ** (8 / len(self.blocks)))
-        y: Tensor = self.leave(x)
-        return y
+# -- networks ---------------------------------------------------------------------------------------------------------
 
 
 class MapEncoder(nn.Module):
-    """E_s: one-hot map → N×MAP_WIDTHS[-1]×h×w latents."""
+    """E_s: one-hot segmap → N×MAP_WIDTHS[-1]×h×w latents."""
 
     def __init__(self, classes: int, widths: MapWidths = MAP_WIDTHS) -> None:
         super().__init__()
@@ -198,22 +105,14 @@ class MapDecoder(nn.Module):
         return y
 
 
-def keep_most_relevant(relevance: Tensor, fraction: Tensor) -> Tensor:
-    """Return the 0/1 mask (N×1×h×w, as `relevance`) of the best ⌊m·h·w⌋ places; `fraction` holds m (N)."""
-    scores = relevance.detach().flatten(1)
-    rank = scores.argsort(1, descending=True).argsort(1)
-    kept = rank < (fraction[:, None] * scores.shape[1] + 1e-6).floor()
-    return kept.reshape(relevance.shape).float()
-
-
 class ImageStream(nn.Module):
     """G_x: the picture's own tokens."""
 
     def __init__(self, classes: int, widths: Widths = WIDTHS, blocks: Blocks = BLOCKS, layers: int = LAYERS) -> None:
         super().__init__()
-        self.encoder, self.samm = Encoder(classes, widths, blocks[0]), Samm(widths[-1], classes)
+        self.encoder, self.samm = PictureEncoder(classes, widths, blocks[0]), Samm(widths[-1], classes)
         self.quantiser = Quantiser()
-        self.demasker, self.decoder = Demasker(widths[-1], layers), Decoder(classes, widths, blocks[1])
+        self.demasker, self.decoder = Demasker(widths[-1], layers), PictureDecoder(classes, widths, blocks[1])
 
     def encode(self, image: Tensor, segmap: Tensor) -> tuple[Tensor, Tensor]:
         """Return the vectors to quantise and their relevance."""
@@ -221,7 +120,7 @@ class ImageStream(nn.Module):
         return vectors, relevance
 
     def decode(self, codes: Tensor, kept: Tensor, layout: Tensor) -> Tensor:
-        """Return the picture from its kept codes and what `draw_layout` made of the map."""
+        """Return the picture from its kept codes and what `draw_layout` made of the segmap."""
         picture: Tensor = self.decoder(self.demasker(codes, kept), layout)
         return picture
 
@@ -236,7 +135,7 @@ class ImageStream(nn.Module):
 
 
 class MapStream(nn.Module):
-    """G_s: the map's own tokens."""
+    """G_s: the segmap's own tokens."""
 
     def __init__(self, classes: int, widths: MapWidths = MAP_WIDTHS, layers: int = LAYERS) -> None:
         super().__init__()
@@ -250,13 +149,237 @@ class MapStream(nn.Module):
         return vectors, relevance
 
     def decode(self, codes: Tensor, kept: Tensor) -> Tensor:
-        """Return the map's logits from its kept codes."""
+        """Return the segmap's logits from its kept codes."""
         logits: Tensor = self.decoder(self.demasker(codes, kept))
         return logits
 
     def forward(self, segmap: Tensor, fraction: Tensor) -> tuple[Tensor, Quantised, Tensor]:
-        """Send `fraction` (N) of each map's tokens → logits, quantised tokens, mask."""
+        """Send `fraction` (N) of each segmap's tokens → logits, quantised tokens, mask."""
         vectors, relevance = self.encode(segmap)
         kept = keep_most_relevant(relevance, fraction)
         quantised = self.quantiser(vectors)
         return self.decode(quantised.codes, kept), quantised, kept
+
+
+# -- training ---------------------------------------------------------------------------------------------------------
+
+
+def random_fractions(count: int, rng: np.random.Generator) -> Tensor:
+    """Draw kept fractions: a third everything, a few nothing, the rest uniform, so that one model serves every rate."""
+    kind, fraction = rng.random(count), rng.uniform(0.05, 1, count)
+    return torch.tensor(np.where(kind < 0.33, 1.0, np.where(kind < 0.38, 0.0, fraction)), dtype=torch.float32)
+
+
+class MapRecipe(ModelRecipe[MapOptions]):
+    """Stage 1: the map stream, under a cross-entropy that is weighted by class."""
+
+    model_kind, summary = "sqgan", ""
+
+    def __init__(self, options: MapOptions, taxonomy: Taxonomy, pools: Sequence[Pool]) -> None:
+        self.options, self.taxonomy = options, taxonomy
+        self.sampler = CropSampler(pools, taxonomy, options.crop, options.pasted)
+        self.networks, self.adversaries = self.network(options, taxonomy), nn.Module()
+        self.optimisers = [
+            torch.optim.AdamW(
+                self.networks.parameters(),
+                lr=options.learning_rate,
+                betas=options.betas,
+                weight_decay=options.weight_decay,
+            )
+        ]
+        self.weights = torch.tensor(by_class(options.importance, taxonomy))
+
+    @classmethod
+    def network(cls, options: MapOptions, taxonomy: Taxonomy) -> MapStream:
+        return MapStream(len(taxonomy), options.widths, options.layers)
+
+    @classmethod
+    def restore(cls, network: nn.Module, model: runtime.Model) -> None:
+        if model.card.kind != cls.model_kind:
+            raise cls.cannot_start(model)
+        weights.restore(network, weights.read(model, ["map_encoder", "map_decoder"]))
+
+    def batch(self, rng: np.random.Generator) -> list[Tensor]:
+        _, send, *_ = self.sampler.draw(self.options.batch, bool(rng.random() < 0.7), rng)
+        return [shrink(send, len(self.taxonomy)), random_fractions(self.options.batch, rng)]
+
+    def step(self, batch: list[Tensor], progress: float, accelerator: Accelerator) -> dict[str, Tensor]:
+        segmap, fraction = batch
+        with accelerator.autocast():
+            logits, quantised, _ = self.networks(segmap, fraction)
+        truth = torch.where(segmap.sum(1) > 0, segmap.argmax(1), len(self.taxonomy))
+        entropy = F.cross_entropy(logits.float(), truth, self.weights.to(logits.device))
+        accelerator.backward(entropy)
+        clip_gradients(self.networks, accelerator)
+        self.optimisers[0].step()
+        self.optimisers[0].zero_grad()
+        return {"cross_entropy": entropy.detach(), "codes": perplexity(quantised.indices)}
+
+    def preview(self, networks: nn.Module, source: Source) -> Panels:
+        _, segmap, _ = preview.inputs(source)
+        panels: Panels = [("segmap", preview.coloured(segmap, self.taxonomy))]
+        for caption, fraction in FRACTIONS.items():
+            logits, _, _ = networks(segmap, segmap.new_full((1,), fraction))
+            decoded = one_hot(logits.argmax(1), len(self.taxonomy))
+            panels.append((caption, preview.coloured(decoded, self.taxonomy)))
+        return panels
+
+    @classmethod
+    def write(cls, export: Export) -> None:
+        raise InputError("A map stream is one half of SQ-GAN; export the run of the image stream that uses it.")
+
+
+class ImageRecipe(PictureRecipe[ImageOptions]):
+    """Stages 2 and 3: the image stream under the losses of `PictureRecipe`.
+
+    Stage 2 sends original segmaps, stage 3 (`predicted`) the ones that a decoder will have.
+    """
+
+    model_kind, summary = "sqgan", "SQ-GAN, {classes} classes."
+
+    def __init__(self, options: ImageOptions, taxonomy: Taxonomy, pools: Sequence[Pool]) -> None:
+        super().__init__(options, taxonomy, pools)
+        self.relaxation = by_class(options.relaxation, taxonomy)
+        # A model that training starts from has a map stream as well; a run has one network.
+        name = options.maps or ("" if is_run(options.init) else options.init)
+        found = _map_stream(name, taxonomy) if options.predicted and name else None
+        self.map_stream = found.eval().requires_grad_(False) if found is not None else None
+
+    @classmethod
+    def network(cls, options: ImageOptions, taxonomy: Taxonomy) -> ImageStream:
+        return ImageStream(len(taxonomy), options.widths, options.blocks, options.layers)
+
+    def batch(self, rng: np.random.Generator) -> list[Tensor]:
+        count = self.options.batch
+        crops = self.sampler.draw(count, self.options.predicted, rng)
+        return [*crops, random_fractions(count, rng), torch.tensor(rng.random())]
+
+    def step(self, batch: list[Tensor], progress: float, accelerator: Accelerator) -> dict[str, Tensor]:
+        images, send, labels, colours, fraction, chance = batch
+        images = images.contiguous(memory_format=torch.channels_last)
+        segmap = shrink(send, self.classes)
+        with accelerator.autocast():
+            if self.map_stream is not None and chance < self.options.through_tokens:
+                segmap = self._through_tokens(segmap, fraction)
+            layout = draw_layout(segmap, colours, draw_noise(segmap))
+            decoded, quantised, _ = self.networks(images, segmap, layout, fraction)
+            decoded = decoded.float()
+            spread = losses.variance_covariance(quantised.codes, DEVIATION)
+        relaxed = decoded + losses.per_pixel(self.relaxation, labels) * (images - decoded)
+        loss = self.options.variance_covariance * spread
+        scalars = self.update(decoded, relaxed, images, labels, loss, progress, accelerator)
+        return scalars | {"variance_covariance": spread.detach(), "codes": perplexity(quantised.indices)}
+
+    def preview(self, networks: nn.Module, source: Source) -> Panels:
+        image, segmap, colours = preview.inputs(source, self.preview_objects)
+        panels: Panels = [("original", preview.pixels(image))]
+        for caption, fraction in FRACTIONS.items():
+            layout = draw_layout(segmap, colours, draw_noise(segmap))
+            decoded, _, _ = networks(image, segmap, layout, image.new_full((1,), fraction))
+            panels.append((caption, preview.pixels(decoded)))
+        return panels
+
+    @torch.no_grad()
+    def _through_tokens(self, segmap: Tensor, fraction: Tensor) -> Tensor:
+        """Return segmaps as a decoder has them when they travel as tokens."""
+        assert self.map_stream is not None
+        logits, _, _ = self.map_stream.to(segmap.device)(segmap, fraction.clamp(min=LEAST_THROUGH_TOKENS))
+        return one_hot(logits.argmax(1), self.classes)
+
+    @classmethod
+    def write(cls, export: Export) -> None:
+        map_stream = _map_stream_of_run(export)
+        image, classes = export.network, len(export.taxonomy)
+        export.parameters += weights.count(map_stream)
+        _write_networks(export, image, map_stream)
+        samples = _samples(image, map_stream, export.sources)
+        named: dict[str, dict[str, Any]] = {}
+        for name, stream, found in zip(("image", "map"), (image, map_stream), samples, strict=True):
+            codebook = stream.quantiser.codebook.numpy()
+            named[name] = {"codebook": codebook}
+            named[f"{name}.grid"] = tables.fit_grid(found, classes, codebook).arrays()
+        export.write_tables(export.segmap_tables | export.palette_tables, **named)
+
+
+def _map_stream(name: str, taxonomy: Taxonomy) -> MapStream:
+    """Return the map stream of a run or of a shipped model."""
+    if is_run(name):
+        return trained(Path(name))[0]
+    network = MapStream(len(taxonomy)).eval()
+    MapRecipe.restore(network, runtime.model(name))
+    return network
+
+
+def _map_stream_of_run(export: Export) -> MapStream:
+    """Return the map stream that belongs to a run of an image stream, and note in the card where it is from."""
+    options, stages = export.options, config.STAGES.get(export.options.recipe, {})
+    own = [str(export.run / stage) for stage, option in stages.items() if option == "maps"]
+    for candidate in (*own, options.maps):
+        if not is_run(candidate):
+            continue
+        network, step = trained(Path(candidate))
+        export.training["map"] = export.note(Path(candidate), step)
+        return network
+    name = options.maps or options.init
+    if not name or is_run(name):
+        raise InputError(
+            f"The run '{export.run}' names no map stream; train it with maps=RUN, or by `sempic train sqgan`."
+        )
+    export.training["map"] = {"from": name}
+    return _map_stream(name, export.taxonomy)
+
+
+def _write_networks(export: Export, image: ImageStream, segmap: MapStream) -> None:
+    rows, columns = weights.EXAMPLE
+    h, w = Dim("h", min=1, max=512), Dim("w", min=1, max=512)
+    whole = {2: WINDOW * Dim("rows", min=1, max=64), 3: WINDOW * Dim("columns", min=1, max=64)}
+    cells = {side: 4 * size for side, size in whole.items()}
+    classes, quarter_size = len(export.taxonomy), (4 * rows, 4 * columns)
+    quarter, quarter_dims = torch.rand(1, classes, *quarter_size), {2: 4 * h, 3: 4 * w}
+    codes, kept = torch.randn(1, CODE_WIDTH, rows, columns), torch.ones(1, 1, rows, columns)
+    export.write_network(
+        "encoder",
+        weights.Method(image, "encode"),
+        {"image": torch.rand(1, 3, 16 * rows, 16 * columns), "segmap": quarter},
+        ["vectors", "relevance"],
+        {"image": {2: 16 * h, 3: 16 * w}, "segmap": quarter_dims},
+    )
+    export.write_network(
+        "decoder",
+        weights.Method(image, "decode"),
+        {"codes": codes, "kept": kept, "layout": torch.rand(1, classes + EXTRA, *quarter_size)},
+        ["image"],
+        {"codes": whole, "kept": whole, "layout": cells},
+    )
+    export.write_network(
+        "map_encoder",
+        weights.Method(segmap, "encode"),
+        {"segmap": quarter},
+        ["vectors", "relevance"],
+        {"segmap": quarter_dims},
+    )
+    export.write_network(
+        "map_decoder",
+        weights.Method(segmap, "decode"),
+        {"codes": codes, "kept": kept},
+        ["logits"],
+        {"codes": whole, "kept": whole},
+    )
+
+
+@torch.no_grad()
+def _samples(image: ImageStream, segmap: MapStream, sources: Sequence[Source]) -> tuple[list[Any], list[Any]]:
+    """Return (tokens, classes, relevance) of each picture, for the image and for the map stream."""
+    of_image: list[Any] = []
+    of_map: list[Any] = []
+    for source in sources:
+        pixels, quarter, classes = encoder_inputs(source)
+        unknown = np.full_like(classes, VOID)
+        for samples, stream, inputs, known in (
+            (of_image, image, (pixels, quarter), classes),
+            (of_map, segmap, (quarter,), unknown),
+        ):
+            vectors, relevance = stream.encode(*inputs)
+            indices = stream.quantiser(vectors).indices[0]
+            samples.append((indices.numpy().astype(np.int32), known, relevance[0, 0].numpy()))
+    return of_image, of_map

@@ -15,9 +15,10 @@ from sempic.errors import SempicError
 LADDER = ladder(quarter=range(252, 151, -1), half=range(208, 175, -1), full=range(224, 3, -1))
 """The codec's steps under `scale="auto"`: the quantiser at each size, in quarters of a QP (252 is coarsest).
 
-On CamVid the scale changes near 0.04 and 0.09 bpp. There the next larger scale would gain 0.3 and 0.5 dB of PSNR (it
-wins from 0.015 and 0.038 bpp on), but as with HEVC scaled-up pictures keep more meaning: the judge's mIoU on 13 frames
-was 0.334, 0.296 and 0.279 at quarter, half and full size at 0.04 bpp, 0.380 and 0.344 at half and full size at 0.07."""
+On street pictures the scale changes near 0.04 and 0.09 bpp. There the next larger scale would gain 0.3 and 0.5 dB of
+PSNR (it wins from 0.015 and 0.038 bpp on), but as with HEVC scaled-up pictures keep more meaning: the judge's mIoU on
+13 frames was 0.334, 0.296 and 0.279 at quarter, half and full size at 0.04 bpp, 0.380 and 0.344 at half and full size
+at 0.07."""
 
 _SEQUENCE_HEADER, _TEMPORAL_DELIMITER, _FRAME = 1, 2, 6
 """Types of the units (OBUs) that a stream consists of."""

@@ -16,7 +16,7 @@ LADDER = ladder(quarter=range(51, 35, -1), half=range(43, 37, -1), full=range(45
 """The codec's steps under `scale="auto"`: the quantiser (QP, 51 is coarsest) at each size.
 
 On street pictures the scale changes near 0.03 and 0.08 bpp. There the next larger scale would gain up to 0.5 dB of
-PSNR, but scaled-up pictures keep more meaning: at 0.041 bpp an independent judge's mIoU on CamVid was 0.320 at quarter
+PSNR, but scaled-up pictures keep more meaning: at 0.041 bpp an independent judge's mIoU was 0.320 at quarter
 size and 0.292 at full size."""
 
 _START = b"\0\0\0\1"

@@ -11,8 +11,8 @@ from sempic.codecs.classic.picture import Ladder, Rgb, RgbCodec, extra, ladder
 from sempic.errors import InputError, SempicError
 
 LADDER = ladder(quarter=range(1, 39), half=range(11, 40), full=range(11, 101))
-"""The codec's steps under `scale="auto"`. On CamVid, PSNR is best at a quarter of the size below 0.055 bpp, and at half
-below 0.17; the scale changes there."""
+"""The codec's steps under `scale="auto"`. On street pictures, PSNR is best at a quarter of the size below 0.055 bpp,
+and at half below 0.17; the scale changes there."""
 
 _START, _END = b"\xff\xd8", b"\xff\xd9"
 _HUFFMAN, _SCAN = b"\xff\xc4", b"\xff\xda"
@@ -33,7 +33,7 @@ _QUANTISERS = (
 )  # fmt: skip
 """Those of luma and of chroma at quality 50, in the order of a file: mozjpeg's table 2, tuned for MS-SSIM.
 
-The judge's mIoU on 13 frames of CamVid was 0.438 at 0.12 bpp (half size) and 0.614 at 0.29 with it, 0.425 and 0.611
+The judge's mIoU on 13 street pictures was 0.438 at 0.12 bpp (half size) and 0.614 at 0.29 with it, 0.425 and 0.611
 with mozjpeg's default (3), 0.445 and 0.573 with flat tables (1), whose PSNR is better by 0.3 and 0.4 dB."""
 _TABLE = 2
 

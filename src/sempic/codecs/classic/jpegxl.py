@@ -9,16 +9,16 @@ from sempic.errors import SempicError
 
 _STEPS = 103
 LADDER = ladder(quarter=range(35), half=range(8, 29), full=range(4, _STEPS))
-"""The codec's steps under `scale="auto"`. On CamVid, PSNR is best at a quarter of the size below 0.077 bpp, and at half
-below 0.18; the scale changes there."""
+"""The codec's steps under `scale="auto"`. On street pictures, PSNR is best at a quarter of the size below 0.077 bpp,
+and at half below 0.18; the scale changes there."""
 
 _RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 """The aspect ratios that have a number, from 1 on."""
 _COARSEST = 19.9
 """The largest distance at which libjxl leaves the size alone: at 20 it halves the picture, and files are bigger."""
 _EFFORT = 6
-"""Less makes better PSNR (by 0.5 dB at 3) but keeps less meaning: at 0.12 and 0.28 bpp the judge's mIoU on 13 frames of
-CamVid was 0.446 and 0.619 at effort 6, 0.438 and 0.616 at 7, and 0.40 to 0.42 and 0.56 to 0.58 at 3 to 5. From 7 on,
+"""Less makes better PSNR (by 0.5 dB at 3) but keeps less meaning: at 0.12 and 0.28 bpp the judge's mIoU on 13 street
+pictures was 0.446 and 0.619 at effort 6, 0.438 and 0.616 at 7, and 0.40 to 0.42 and 0.56 to 0.58 at 3 to 5. From 7 on,
 libjxl may send patches as a frame of their own."""
 
 _DEFAULT = 1

@@ -7,16 +7,20 @@ from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from sempic import container
-from sempic.codecs.base import Codec, Contents, Decoded, Part, Writer
+from sempic.codecs import base
+from sempic.codecs.base import Codec, Contents, Decoded, Part, Reading, Writer, check_choice
 from sempic.container import Header, Section, Stream
 from sempic.errors import InputError, StreamError
+
+if TYPE_CHECKING:
+    from sempic.runtime import Model
 
 Pixels = TypeVar("Pixels")
 """A picture as a codec's coder takes it."""
@@ -30,7 +34,7 @@ SCALES = {"full": 1, "half": 2, "quarter": 4}
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(base.Settings):
     """How to encode a picture with a classic codec.
 
     scale: the size at which the picture is coded, "full", "half" or "quarter"; "auto" goes from a quarter over half to
@@ -40,8 +44,7 @@ class Settings:
     scale: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.scale not in ("auto", *SCALES):
-            raise InputError(f"The scale can be auto, {', '.join(SCALES)}, not '{self.scale}'.")
+        check_choice("The scale", self.scale, ("auto", *SCALES))
 
 
 def ladder(quarter: Iterable[int], half: Iterable[int], full: Iterable[int]) -> Ladder:
@@ -92,36 +95,37 @@ class PictureCodec(Codec, Generic[Pixels]):
             return PictureWriter(self, image, self.auto)
         return PictureWriter(self, image, tuple((SCALES[settings.scale], level) for level in self.levels))
 
-    def decode(self, stream: Stream, options: Any) -> Decoded:
-        """Decode the first section and scale it up."""
-        width, height = stream.header.width, stream.header.height
-        section = stream.sections[0]
-        pixels = self.expand(section.payload, *scaled(width, height, self._scale(section)))
-        return Decoded(self.enlarge(pixels, width, height), warnings=stream.warnings + self._ignored(stream))
-
-    def describe(self, stream: Stream) -> Contents:
-        """Name the picture and what follows it, and say how many times the picture was scaled down."""
-        first, *others = stream.sections
-        scale = self._scale(first)
-        parts = [Part("picture", len(first.payload), f"{self.title} at 1/{scale} size")]
-        parts += [Part("unknown", len(other.payload), f"section of type {other.type}") for other in others]
-        return Contents(tuple(parts), self._ignored(stream), {"scale": scale})
+    def read(self, stream: Stream, model: Model | None = None) -> Reading:
+        """Return what a stream contains; the picture is not decoded yet."""
+        return PictureReading(self, stream)
 
     def damaged(self, why: str) -> StreamError:
         """Return the error for a payload that cannot be decoded."""
         return StreamError(f"The {self.title} picture in the stream is damaged: {why}.")
 
-    def _ignored(self, stream: Stream) -> tuple[str, ...]:
-        """Say how many sections follow the picture, as none should."""
-        count = len(stream.sections) - 1
-        return (f"{count} section(s) after the picture are not known to this release and are ignored.",) * bool(count)
 
-    def _scale(self, section: Section) -> int:
-        if section.type not in SCALES.values():
+class PictureReading(Reading, Generic[Pixels]):
+    """A picture as the bytes of its coder, and how many times it was scaled down."""
+
+    layers = 0
+
+    def __init__(self, codec: PictureCodec[Pixels], stream: Stream) -> None:
+        self._codec, self._header, (first, *others) = codec, stream.header, stream.sections
+        if first.type not in SCALES.values():
             raise StreamError(
-                f"The stream starts with a section of type {section.type}, which the codec {self.name} lacks."
+                f"The stream starts with a section of type {first.type}, which the codec {codec.name} lacks."
             )
-        return section.type
+        self.scale, self._payload = first.type, first.payload
+        parts = [Part("picture", len(first.payload), f"{codec.title} at 1/{self.scale} size")]
+        parts += [Part("unknown", len(other.payload), f"section of type {other.type}") for other in others]
+        ignored = f"{len(others)} section(s) after the picture are not known to this release and are ignored."
+        self.contents = Contents(tuple(parts), stream.warnings + (ignored,) * bool(others), {"scale": self.scale})
+
+    def draw(self, options: Any, layers: int | None = None) -> Decoded:
+        """Decode the picture and scale it up."""
+        width, height = self._header.width, self._header.height
+        pixels = self._codec.expand(self._payload, *scaled(width, height, self.scale))
+        return Decoded(self._codec.enlarge(pixels, width, height), warnings=self.contents.warnings)
 
 
 class RgbCodec(PictureCodec[Rgb]):

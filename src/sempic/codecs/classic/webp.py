@@ -11,8 +11,8 @@ from sempic.codecs.classic.picture import Ladder, Rgb, RgbCodec, ladder
 from sempic.errors import SempicError
 
 LADDER = ladder(quarter=range(127, 47, -1), half=range(100, 53, -1), full=range(113, -1, -1))
-"""The codec's steps under `scale="auto"`. On CamVid, PSNR is best at a quarter of the size below 0.053 bpp, and at half
-below 0.14; the scale changes there."""
+"""The codec's steps under `scale="auto"`. On street pictures, PSNR is best at a quarter of the size below 0.053 bpp,
+and at half below 0.14; the scale changes there."""
 
 _TAG = 3
 """The bytes of a frame that come before its size."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -9,24 +10,32 @@ from numpy.typing import NDArray
 
 from sempic import runtime
 from sempic.errors import InputError, ModelError
-from sempic.taxonomy import Taxonomy
+from sempic.taxonomy import VOID, Taxonomy
 
-BUILT_IN = "segmenter-camvid11"
 LONGEST_SIDE = 640
 """Larger pictures are segmented at this length: street scenes were learnt at 480×360."""
 
 
-def segment(image: NDArray[np.uint8], taxonomy: Taxonomy, network: Path | None = None) -> NDArray[np.uint8]:
-    """Return the segmap (uint8 H×W) of a picture (uint8 H×W×3).
+def segment(image: NDArray[np.uint8], taxonomy: Taxonomy, network: str | Path | None = None) -> NDArray[np.uint8]:
+    """Return the segmap of a picture.
 
-    `network` is an ONNX file that takes the place of the built-in segmenter. It gets N×3×h×w RGB in [0,1], sides
-    multiples of 32 unless its input has a fixed size, and returns N×classes×h'×w' logits or N×h'×w' ids, in the order
-    of the taxonomy; any h'×w' will do. Raises `ModelError` for a network that does not.
+    Args:
+        image: uint8 H×W×3.
+        taxonomy: the classes to find.
+        network: an ONNX file that takes the place of the installed segmenter. It gets N×3×h×w RGB in [0,1], sides
+            multiples of 32 unless its input has a fixed size, and returns N×classes×h'×w' logits or N×h'×w' ids, in the
+            order of the taxonomy; any h'×w' will do.
+
+    Returns:
+        uint8 H×W ids.
+
+    Raises:
+        ModelError: the network is none that does this, or no segmenter of this taxonomy is installed.
     """
     from PIL import Image
 
     height, width = image.shape[:2]
-    chosen = runtime.Network(network, str(network)) if network else runtime.model(BUILT_IN).network("segmenter")
+    chosen = _own(Path(network)) if network else runtime.default("segmenter", taxonomy.name).network("segmenter")
     scaled_height, scaled_width = _network_size(chosen, height, width)
     scaled = image
     if (scaled_height, scaled_width) != (height, width):
@@ -50,12 +59,29 @@ def check_segmap(segmap: NDArray[np.uint8], image: NDArray[np.uint8], taxonomy: 
         raise InputError(f"The segmap has the shape {segmap.shape}; the picture needs {image.shape[:2]}.")
     if segmap.dtype != np.uint8:
         raise InputError(f"The segmap's values are {segmap.dtype}; hand in uint8 class ids.")
-    unknown = np.unique(segmap[(segmap >= len(taxonomy)) & (segmap != 255)])
+    void = np.isin(segmap, taxonomy.void)
+    if void.any():
+        segmap = np.where(void, np.uint8(VOID), segmap)
+    unknown = np.unique(segmap[(segmap >= len(taxonomy)) & (segmap != VOID)])
     if len(unknown):
         raise InputError(
             f"The segmap has the class {unknown[0]}; {taxonomy.name} knows 0 to {len(taxonomy) - 1}, and 255 is void."
         )
     return segmap
+
+
+def _own(path: Path) -> runtime.Network:
+    """Return a user's network, which is loaded once for all pictures, until its file changes."""
+    try:
+        about = path.stat()
+    except OSError as error:
+        raise ModelError(f"{path} is not a network that can be read: {error.strerror}.") from None
+    return _loaded(path, about.st_mtime_ns, about.st_size)
+
+
+@lru_cache(maxsize=4)
+def _loaded(path: Path, changed: int, size: int) -> runtime.Network:
+    return runtime.Network(path, str(path))
 
 
 def _fixed_size(network: runtime.Network) -> tuple[int, int] | None:

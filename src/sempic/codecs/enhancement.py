@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sempic.codecs import blend
+from sempic.codecs import detail
 from sempic.codecs.classic import yuv
 from sempic.codecs.classic.hevc import Hevc
 from sempic.codecs.classic.picture import scaled
@@ -32,9 +32,7 @@ class Layer:
     @classmethod
     def read(cls, payload: bytes, before: yuv.Planes) -> Layer:
         """Return the layer that `write` made a payload of; raise `StreamError` where it cannot be decoded."""
-        if not payload or payload[0] & 3 == 3:
-            raise StreamError("it has no scale that this release knows")
-        scale = 1 << (payload[0] & 3)
+        scale = scale_of(payload)
         height, width = before[0].shape
         coded = yuv.resize(Hevc().expand(payload[1:], *scaled(width, height, scale)), width, height)
         return cls([_add(*pair) for pair in zip(before, coded, strict=True)], payload[0] >> 2, scale)
@@ -57,7 +55,29 @@ class Layer:
         """Return the picture with its share of a drawn picture's detail."""
         picture = self.rgb
         share = np.float32(self.strength / STRENGTHS)
-        return blend.add(picture, share * blend.missing_detail(picture, drawn))
+        return detail.add(picture, share * detail.missing_detail(picture, drawn))
+
+
+def scale_of(payload: bytes) -> int:
+    """Return how many times smaller than the picture a layer is; raise `StreamError` for a scale that is unknown."""
+    if not payload or payload[0] & 3 == 3:
+        raise StreamError("it has no scale that this release knows")
+    return 1 << (payload[0] & 3)
+
+
+def decode(payloads: list[bytes], width: int, height: int) -> tuple[Layer | None, tuple[str, ...]]:
+    """Return the last of some layers, over those before it, and a sentence where one cannot be decoded.
+
+    It is then the last one before that; None where there is none.
+    """
+    layer, planes = None, nothing(width, height)
+    for number, payload in enumerate(payloads, 1):
+        try:
+            layer = Layer.read(payload, planes)
+        except StreamError as error:
+            return layer, (f"Layer {number} and all after it cannot be used: {error}",)
+        planes = layer.planes
+    return layer, ()
 
 
 def encode(
@@ -74,7 +94,7 @@ def encode(
         data, layer = Layer.code(wanted, planes, scale, qp)
         picture, planes = layer.rgb, layer.planes
         cost = decibels * 2 ** ((qp - QP) / QP_OCTAVE) if qp > PLAIN else 0.0
-        share = blend.strength(image, picture, blend.missing_detail(picture, drawn), cost)
+        share = detail.strength(image, picture, detail.missing_detail(picture, drawn), cost)
         payloads.append(bytes((scale.bit_length() - 1 | round(STRENGTHS * share) << 2,)) + data)
     return payloads
 

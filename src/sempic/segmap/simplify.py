@@ -9,18 +9,18 @@ from sempic.coding.segmap import Segmap, SegmapTables, bits
 from sempic.coding.wavefront import Index
 from sempic.errors import InputError
 
-_TILE = 8  # one change is tried in each tile at a time, so that its effect can be told from that of others
+_TILE = 8  # one change is tried in each tile at a time, so that its effect can be measured apart from that of others
 _REACH = 3  # how far from a change its effect on the cost of other pixels is counted
 
 
-def denoise(segmap: Segmap, tables: SegmapTables, strength: float) -> Segmap:
+def simplify(segmap: Segmap, tables: SegmapTables, strength: float) -> Segmap:
     """Return a segmap (HxW) that costs fewer bits under the tables.
 
     `strength` is the number of pixels that may change for each bit saved: 0 changes nothing, 0.5 mends flaws, 2
     simplifies. Blocks of 2x2 and single pixels are filled with the class that surrounds them where that pays.
     """
     if strength < 0:
-        raise InputError("The strength of denoising must not be negative.")
+        raise InputError("The strength of simplifying must not be negative.")
     for size in (2, 1) if strength else ():
         segmap = _sweep(segmap, tables, strength, size)
     return segmap

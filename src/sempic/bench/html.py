@@ -20,8 +20,8 @@ def render(template: str, **values: Any) -> str:
     need("jinja2")
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    house = Environment(
+    environment = Environment(
         loader=PackageLoader("sempic.bench"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    house.policies["json.dumps_kwargs"] = {}  # which would sort the keys, and with them the codecs
-    return house.get_template(template).render(**values)
+    environment.policies["json.dumps_kwargs"] = {}  # which would sort the keys, and with them the codecs
+    return environment.get_template(template).render(**values)

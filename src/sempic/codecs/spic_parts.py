@@ -8,10 +8,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sempic.codecs import generated
 from sempic.codecs.classic.hevc import Hevc
 from sempic.codecs.classic.picture import PictureCodec
-from sempic.codecs.generated import CELL, Weights
+from sempic.codecs.semantic import Weights
+from sempic.codecs.tiles import CELL, blend_tiled
 from sempic.coding import segmap as segmap_coder
 from sempic.taxonomy import Taxonomy
 
@@ -19,14 +19,14 @@ Array = NDArray[Any]
 
 
 class Segmenter(Protocol):
-    """What finds the classes; `sempic.segment.segment` is the built-in one."""
+    """What finds the classes; `sempic.segmap.segmenter.segment` is the built-in one."""
 
     def __call__(self, image: NDArray[np.uint8], taxonomy: Taxonomy) -> NDArray[np.uint8]:
         """Return the segmap (uint8 H×W, 255: void) of a picture (uint8 H×W×3)."""
 
 
 class MapCoder(Protocol):
-    """What codes the map."""
+    """What codes the segmap."""
 
     def encode(self, segmap: NDArray[np.uint8], factor: int) -> bytes:
         """Return a segmap that is `factor` times smaller than the picture as bytes."""
@@ -58,7 +58,7 @@ class Denoiser(Protocol):
         """Return the picture to be expected (a new array, 1×3×H×W float32, like `noisy`) under noise of a level.
 
         H and W are multiples of 16; the coarse picture (1×3×H/4×W/4) and the segmap (1×classes×H/4×W/4, one-hot, zeros
-        for void or for no map) are those of the whole stream. Pictures are in [0,1], `noisy` beyond.
+        for void or for no segmap) are those of the whole stream. Pictures are in [0,1], `noisy` beyond.
         """
 
 
@@ -69,7 +69,7 @@ class LearntMapCoder:
         self._weights = weights
 
     def encode(self, segmap: NDArray[np.uint8], factor: int) -> bytes:
-        """Code a map with the tables of its scale."""
+        """Code a segmap with the tables of its scale."""
         return segmap_coder.encode(segmap, self._weights.map_tables(factor))
 
     def decode(self, data: bytes, height: int, width: int, factor: int) -> NDArray[np.uint8]:
@@ -105,4 +105,4 @@ class NetworkDenoiser:
         """Run the network once, or once a tile."""
         level = np.array([sigma], np.float32)
         grid = noisy.shape[2] // CELL, noisy.shape[3] // CELL
-        return generated.draw(self._network, *grid, noisy=noisy, coarse=coarse, segmap=segmap, sigma=level)[None]
+        return blend_tiled(self._network, *grid, noisy=noisy, coarse=coarse, segmap=segmap, sigma=level)[None]

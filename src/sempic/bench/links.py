@@ -1,4 +1,4 @@
-"""What becomes of pictures where packets are lost: a metric over the share of them, for each codec at each size."""
+"""Drawings of what lost packets do: a metric over the share of packets that a link loses."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from io import BytesIO
 
 from sempic.bench import curves, tables
-from sempic.bench.jobs import PROTECT
 from sempic.bench.results import Result
+from sempic.codecs.spec import PROTECT
 
 
 def png(results: Sequence[Result], metric: str) -> bytes | None:

@@ -37,7 +37,7 @@ _HEADER_BYTES = 7
 _END = b"\x80"
 """Stands after the stream, before the zeros that fill up the last word."""
 _FIRST_WORTH = 0.7
-"""How much of a stream's mIoU its first section alone gives, as measured with `sqgan` on CamVid."""
+"""How much of a stream's mIoU its first section alone gives, as measured with `sqgan` on street scenes."""
 _EXPECTED_LOSS = 0.4
 """The share of packets that parities are balanced for, as a part of the share of protection: 0.1 for a quarter."""
 
@@ -64,6 +64,17 @@ class Recovered:
 def may_start(data: bytes) -> bool:
     """Whether a file of ours may start like this: bare, protected, or protected and without its first packet."""
     return data.startswith((container.MAGIC, MAGIC, bytes(UNIT)))
+
+
+def share_of(protect: bool | float) -> float:
+    """Return the share of bytes that protection adds, 0 for none: True stands for DEFAULT.
+
+    Raises `InputError` for a share that makes no sense.
+    """
+    share = DEFAULT if protect is True else float(protect)
+    if protect is not False:
+        check_share(share)
+    return share
 
 
 def check_share(share: float) -> None:

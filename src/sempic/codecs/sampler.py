@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from math import expm1, log
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sempic.codecs.generated import CELL, enlarged
+from sempic.codecs.tiles import CELL, enlarged
 
 RHO = 7
 """How much the noise levels crowd towards the small ones."""
@@ -39,12 +39,24 @@ def schedule(steps: int, sigma_min: float, sigma_max: float) -> list[float]:
     return [*(np.linspace(*ends, steps) ** RHO).tolist(), 0.0]
 
 
-def sample(D: Denoise, x: Array, sigma: Sequence[float], told: Callable[[int], None] = lambda done: None) -> Array:
-    """Take the noise away from a picture, x = x(σ₀), along falling noise levels; return x at the last of them.
+class Sampler(Protocol):
+    """What takes the noise away."""
+
+    def __call__(self, D: Denoise, x: Array, sigma: Sequence[float], callback: Callable[[int], None]) -> Array:
+        """Return a noised picture, x = x(σ₀), at the last of falling noise levels, of which the last is 0.
+
+        `callback` is called after each step with the number of steps done. x may be overwritten.
+        """
+
+
+def dpm_solver(
+    D: Denoise, x: Array, sigma: Sequence[float], callback: Callable[[int], None] = lambda done: None
+) -> Array:
+    """Take the noise away as `Sampler` says.
 
     This is DPM-Solver++(2M) of Lu et al. (2022) for noise that is added (α = 1, λ = -log σ): a multistep method of
     second order with one call of D a step. The first step, which has no predecessor, and the one to σ = 0 are of first
-    order. `told` is called after each step with the number done. For a large picture's memory, x is overwritten.
+    order. For a large picture's memory, x is overwritten.
     """
     before: tuple[Array, float] | None = None  # D and h of the step before
     for i, (s, t) in enumerate(pairwise(sigma)):
@@ -55,7 +67,7 @@ def sample(D: Denoise, x: Array, sigma: Sequence[float], told: Callable[[int], N
             D_i, h = D(x, s), log(s / t)
             _advance(x, D_i, t / s, h, before)
             before = D_i, h
-        told(i + 1)
+        callback(i + 1)
     return x
 
 

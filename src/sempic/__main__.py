@@ -1,0 +1,5 @@
+"""`python -m sempic`: the command `sempic`."""
+
+from sempic.cli import main
+
+main()

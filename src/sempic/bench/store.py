@@ -1,0 +1,185 @@
+"""The files of a bench run: finished pictures are found again, and gathered into results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from sempic import datasets
+from sempic.bench import metrics
+from sempic.bench.jobs import Encoded, Measured, OperatingPoint
+from sempic.bench.results import Point, Result, Row
+from sempic.codecs.spec import Spec
+from sempic.taxonomy import Taxonomy
+
+ORIGINALS = "originals"
+
+
+class Store:
+    """The files of a run. A picture's JSON is written last and names what it was made from.
+
+    A place is where a picture's files are, without a suffix: LABEL/POINT/NAME, or `originals`/NAME.
+
+    Args:
+        folder: where the files are.
+        names: the metrics.
+        tools: what the streams of each codec depend on, by its label: releases, settings and models.
+        judge: the judge's name and fingerprint; empty where none is installed.
+        taxonomy: the judge's classes, None where none is installed.
+    """
+
+    def __init__(
+        self, folder: Path, names: Sequence[str], tools: Mapping[str, str], judge: str, taxonomy: Taxonomy | None
+    ) -> None:
+        self.folder, self.names, self.tools = folder, names, tools
+        self.judge, self.taxonomy = judge, taxonomy
+
+    def has(self, place: Path, frame: datasets.Frame) -> bool:
+        """Whether a picture is finished with these tools, with all metrics asked for."""
+        try:
+            stored = json.loads(self._path(place, ".json").read_text())
+            return bool(stored["source"] == self._source(place, frame)) and set(self.names) <= set(stored["names"])
+        except (OSError, ValueError, KeyError):
+            return False
+
+    def keep_stream(self, place: Path, data: bytes) -> None:
+        """Write a picture's stream."""
+        path = self._path(place, ".smp")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+    def keep(self, place: Path, frame: datasets.Frame, encoded: Encoded | None, measured: Measured) -> None:
+        """Write what was measured on a picture, which is then finished.
+
+        Args:
+            place: where its files go.
+            frame: the original.
+            encoded: its stream; None for the original itself.
+            measured: what the decoding process returned.
+        """
+        self._path(place, ".png").parent.mkdir(parents=True, exist_ok=True)
+        self._path(place, ".png").write_bytes(measured.png)
+        named = [
+            (f"{name} {time}" if time else name, array)
+            for time, arrays in enumerate(measured.collected)
+            for name, array in arrays.items()
+        ]
+        np.savez(self._path(place, ".npz"), **dict(named))  # type: ignore[arg-type]
+        if encoded is None and frame.segmap is not None:
+            Image.fromarray(frame.segmap).save(self._path(place, ".labels.png"))
+        row = asdict(_row(frame, encoded, measured)) if encoded else {}
+        source = self._source(place, frame)
+        stored = {"source": source, "names": list(self.names), "row": row, "detail": measured.detail}
+        partial = self._path(place, ".partial")
+        partial.write_text(json.dumps(stored))
+        partial.replace(self._path(place, ".json"))
+
+    def result(
+        self, spec: Spec, points: Sequence[OperatingPoint], pictures: Sequence[str], about: Mapping[str, Any]
+    ) -> Result:
+        """Gather a codec's files; points that repeat another's files, at a codec's floor or top, are left out.
+
+        Args:
+            spec: the codec with its settings.
+            points: what was asked of it.
+            pictures: the names of the pictures, all of which are finished.
+            about: the other fields of the result.
+        """
+        found: list[Point] = []
+        for asked in points:
+            point = self._point(spec, asked, pictures)
+            if point.rows and all((point.erase, _sizes(point)) != (other.erase, _sizes(other)) for other in found):
+                found.append(point)
+        confusions = self._arrays([Path(ORIGINALS) / name for name in pictures]).get("miou", [])
+        ceiling = {"miou": _rounded(metrics.METRICS["miou"].reduce(confusions))} if confusions else {}
+        return Result(
+            codec=spec.codec.name,
+            label=spec.label,
+            settings=spec.given,
+            pictures=len(pictures),
+            ceiling=ceiling | self._iou(confusions),
+            points=tuple(found),
+            judge=self.judge,
+            taxonomy=self.taxonomy.to_json() if self.taxonomy else {},
+            **about,
+        )
+
+    def _point(self, spec: Spec, asked: OperatingPoint, pictures: Sequence[str]) -> Point:
+        places = [Path(spec.label) / asked.text / name for name in pictures]
+        stored = [json.loads(self._path(place, ".json").read_text()) for place in places]
+        rows = tuple(Row(**found["row"]) for found in stored)
+        collected = self._arrays(places)
+        values = {name: metrics.METRICS[name].reduce(collected[name]) for name in self.names if name in collected}
+        if "map_miou" in collected:
+            values["map_miou"] = metrics.METRICS["miou"].reduce(collected["map_miou"])
+        details = [found["detail"] for found in stored]
+        names = dict.fromkeys(name for detail in details for name in detail)
+        return Point(
+            asked.text,
+            round(float(np.mean([8 * row.bytes / (row.width * row.height) for row in rows])), 6),
+            {name: _rounded(value) for name, value in values.items()},
+            self._iou(collected.get("miou", [])),
+            {name: _rounded(float(np.mean([d[name] for d in details if name in d]))) for name in names},
+            rows,
+            asked.erase,
+        )
+
+    def _arrays(self, places: Sequence[Path]) -> dict[str, list[NDArray[Any]]]:
+        found: dict[str, list[NDArray[Any]]] = {}
+        for place in places:
+            with np.load(self._path(place, ".npz")) as arrays:
+                for name, array in arrays.items():  # "miou 2" was collected when the stream was sent the third time
+                    found.setdefault(name.partition(" ")[0], []).append(array)
+        return found
+
+    def _iou(self, confusions: Sequence[NDArray[Any]]) -> dict[str, float]:
+        if not confusions or self.taxonomy is None:
+            return {}
+        return {name: _rounded(value) for name, value in metrics.iou(confusions, self.taxonomy).items()}
+
+    def _path(self, place: Path, suffix: str) -> Path:
+        return self.folder / place.with_name(place.name + suffix)
+
+    def _source(self, place: Path, frame: datasets.Frame) -> str:
+        """Return a hash of what a picture's numbers depend on: the tools, the picture and its labels."""
+        tools = self.tools.get(place.parts[0], "") + self.judge
+        labels = frame.segmap.tobytes() if frame.segmap is not None else b""
+        return sha256(tools.encode() + frame.image.tobytes() + labels).hexdigest()
+
+
+def _row(frame: datasets.Frame, encoded: Encoded, measured: Measured) -> Row:
+    values = {
+        name: metrics.METRICS[name].reduce([arrays[name] for arrays in measured.collected])
+        for name in measured.collected[0]
+        if name in metrics.PER_PICTURE
+    }
+    height, width, _ = frame.image.shape
+    return Row(
+        frame.name,
+        width,
+        height,
+        len(encoded.data),
+        encoded.above,
+        encode_s=round(encoded.seconds, 4),
+        decode_s=round(measured.seconds, 4),
+        write_s=round(encoded.write_s, 4),
+        read_s=round(measured.read_s, 4),
+        peak_mb=measured.peak_mb,
+        metrics={name: _rounded(value) for name, value in values.items()},
+    )
+
+
+def _sizes(point: Point) -> list[int]:
+    return [row.bytes for row in point.rows]
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), 5)

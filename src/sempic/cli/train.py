@@ -1,0 +1,113 @@
+"""Training: train, export."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sempic.errors import InputError
+
+
+def train(
+    recipe: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RECIPE",
+            help="sqgan, layered, spic, segmenter, judge, sqgan-paper, spic-paper, or a TOML file of your own.",
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="What to change of the recipe.")
+    ] = None,
+    mixture: Annotated[
+        str | None,
+        typer.Option("--data", metavar="A=W,B=W", help="Data sets or folder:PATH, with weights; short for data=…"),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="DIR", help="The run's folder; runs/RECIPE if left out.")
+    ] = None,
+    max_minutes: Annotated[
+        float | None, typer.Option(metavar="M", min=0, help="Stop (and save) after so long, to be resumed later.")
+    ] = None,
+    resume: Annotated[Path | None, typer.Option(metavar="DIR", help="Resume the run in DIR.")] = None,
+    init: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Start from the weights of a model or run; short for init=…")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the configuration, and the time and memory of a step.")
+    ] = False,
+) -> None:
+    """Train a model; needs pip install 'sempic[train]'.
+
+    Runs on the CPU or one GPU as it is, on several by torchrun --nproc-per-node N --no-python sempic train …
+
+    \b
+    Examples:
+      sempic train sqgan --data camvid:train=2,folder:my-pictures=1 --max-minutes 60
+      sempic train layered steps=2000 batch=16 adversarial_from=0.2 --init sqgan-camvid11
+      sempic train spic --dry-run
+      sempic train --resume runs/sqgan
+    """
+    given = list(settings or [])
+    given += [f"{key}={value}" for key, value in (("data", mixture), ("init", init)) if value is not None]
+    if resume is not None and (recipe is not None or given or output is not None or dry_run):
+        raise typer.BadParameter("A run is resumed as it was started; give --resume only --max-minutes.")
+    if recipe is None and resume is None:
+        raise typer.BadParameter("Name a recipe, or a run to --resume.")
+
+    from sempic.training import config
+
+    if recipe is not None:
+        options = config.load(recipe, given)  # a mistake in it is reported before torch is imported
+    run = _training("run")
+    if dry_run:
+        print(config.describe(options))
+        step = run.dry_run(recipe, given)
+        print(
+            f"# {step.parameters:,} parameters; "
+            f"a step takes {step.seconds:.2f} s and {step.memory / 1e6:,.0f} MB of memory"
+        )
+        return
+    folder = resume or output or Path("runs") / options.recipe
+    if recipe is not None:
+        run.start(folder, recipe, given)
+    done = run.resume(folder, max_minutes)
+    if not run.is_main():
+        return
+    if done:
+        print(f"{folder}: done; sempic export {folder} makes a model of it")
+    else:
+        print(f"{folder}: stopped by --max-minutes; sempic train --resume {folder} resumes it")
+
+
+def export(
+    source: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a training run.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="DIR", help="The model's folder and so its name; RUN/model if left out."),
+    ] = None,
+) -> None:
+    """Make a model of a training run: its averaged weights as ONNX networks, coding tables and a card.
+
+    \b
+    Examples:
+      sempic export runs/sqgan --out my-model
+      sempic encode street.jpg --model my-model
+    """
+    done = _training("export").export(source, output or source / "model")
+    for name, share in done.differences.items():
+        print(f"{name}: differs from PyTorch by at most {share:.3%} of its largest value")
+    card, size = done.model.card, done.model.size / 1e6
+    metrics = ", ".join(f"{k} {v}" for k, v in card.training["metrics"].items() if not isinstance(v, dict))
+    print(f"{done.model.folder}: {card.kind}, {card.parameters:,} parameters, {size:.1f} MB; {metrics}")
+
+
+def _training(module: str) -> Any:
+    """Return a module of `sempic.training`, which needs the packages of the extra `train`."""
+    try:
+        return import_module(f"sempic.training.{module}")
+    except ModuleNotFoundError as error:
+        raise InputError(f"Training needs {error.name}; install it with: pip install 'sempic[train]'.") from None

@@ -1,0 +1,323 @@
+"""What `sqgan`, `layered` and `spic` share: their first section, their models, and how a stream of them is read.
+
+All three send the segmap first. The first two send the mean colour of every class with it, and hand the drawing network
+a layout: what is known of each cell of 4×4 pixels. What else the networks get is each codec's own affair.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sempic import runtime
+from sempic.codecs.base import Contents, Part, Reading, Rgb, Segmap, check_choice
+from sempic.codecs.tiles import enlarged, grid_size
+from sempic.coding import palette
+from sempic.coding import segmap as segmap_coder
+from sempic.container import Header, Section, Stream
+from sempic.errors import InputError, ModelError, StreamError
+from sempic.pixels import read_labels
+from sempic.segmap.resample import enlarge, shrink
+from sempic.segmap.segmenter import check_segmap, segment
+from sempic.taxonomy import Taxonomy
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+MAP_FACTORS = {"full": 1, "half": 2, "quarter": 4, "eighth": 8}
+"""How much smaller than the picture a losslessly coded segmap is, by the name of the setting."""
+MAP_TYPE = 1
+"""The type of a first section with a losslessly coded segmap."""
+
+Array = NDArray[Any]
+_Tables = TypeVar("_Tables")
+
+
+# -- the first section ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Head:
+    """The first section of every semantic codec.
+
+        count 4 bits, factor 4 bits | own 1, if the codec has one | length 1, palette, if it has one | segmap
+
+    factor: how many times smaller than the picture the segmap is; 0 where it is no lossless one.
+    count: how many sections follow, so that a cut stream is known as one.
+    segmap: the coded segmap.
+    own: a number (0..255) of the codec's own.
+    palette: the coded mean colours of the classes.
+    """
+
+    factor: int
+    count: int
+    segmap: bytes
+    own: int | None = None
+    palette: bytes | None = None
+
+    def section(self, type: int = MAP_TYPE) -> Section:
+        """Return the section."""
+        out = bytes((self.factor | self.count << 4,))
+        if self.own is not None:
+            out += bytes((self.own,))
+        if self.palette is not None:
+            out += bytes((len(self.palette),)) + self.palette
+        return Section(type, out + self.segmap)
+
+    @classmethod
+    def read(cls, payload: bytes, own: bool, palette: bool) -> Head:
+        """Return what `section` wrote for a codec that has a number of its `own` and a `palette`, or has not.
+
+        Raises `StreamError` where the payload ends too early.
+        """
+        at = 1 + own + palette
+        if len(payload) < at or (palette and len(payload) < at + payload[at - 1]):
+            raise StreamError("The stream's segmap is too short.")
+        end = at + payload[at - 1] if palette else at
+        return cls(
+            payload[0] & 15, payload[0] >> 4, payload[end:], payload[1] if own else None,
+            payload[at:end] if palette else None,
+        )  # fmt: skip
+
+
+class SemanticReading(Reading):
+    """What a stream of a semantic codec contains: its first section, and the layers behind it.
+
+    A subclass says what the first section has, reads the sections behind it one by one, and draws.
+    """
+
+    kind: ClassVar[str]
+    """The kind of model that the codec needs."""
+    has_own: ClassVar[bool] = False
+    has_palette: ClassVar[bool] = False
+    """Whether the first section has a number of the codec's own, and a palette."""
+
+    weights: Weights
+    palette: Array
+    """The levels of mean colours of the classes, where the codec sends them."""
+
+    def __init__(self, stream: Stream, model: runtime.Model | None, weights: type[Weights]) -> None:
+        self.header, (first, *others) = stream.header, stream.sections
+        self.weights = weights.of(runtime.model_of_stream(self.kind, self.header.fingerprint, model))
+        self.model, self.taxonomy = self.weights.model.card.name, self.weights.taxonomy
+        self.grid = grid_size(self.header.height, self.header.width)
+        self.first, self.head = first, Head.read(first.payload, self.has_own, self.has_palette)
+        if self.head.palette is not None:
+            self.palette = palette.decode(self.head.palette, self.weights.palette_tables)
+        self.read_segmap()
+        warnings = self._read_layers(others, bool(stream.warnings))
+        self.contents = Contents(
+            (*self._parts_of_head(), *self._parts_of_layers(others)), (*stream.warnings, *warnings), self.detail()
+        )
+
+    # What a subclass fills in.
+
+    @property
+    def promised(self) -> int:
+        """How many sections should follow the first one."""
+        return self.head.count
+
+    @abstractmethod
+    def read_layer(self, section: Section) -> Part:
+        """Read one more section and say what it is; raise `StreamError`, with half a sentence, for another."""
+
+    @abstractmethod
+    def detail(self) -> dict[str, Any]:
+        """Return what else there is to know about the stream."""
+
+    # The segmap.
+
+    def read_segmap(self) -> None:
+        """Read the segmap; raise `StreamError` where the first section has none that this release knows."""
+        factor = self.head.factor
+        if self.first.type != MAP_TYPE:
+            raise StreamError(f"The stream does not start with a segmap, but with a section of type {self.first.type}.")
+        if factor not in MAP_FACTORS.values():
+            raise StreamError("The stream's segmap is of a size that this release does not know.")
+        size = -(-self.header.height // factor), -(-self.header.width // factor)
+        self.sent_map = SentMap(self.decode_segmap(self.head.segmap, *size, factor), factor)
+
+    def decode_segmap(self, data: bytes, height: int, width: int, factor: int) -> Segmap:
+        """Return a losslessly coded segmap."""
+        return segmap_coder.decode(data, height, width, self.weights.map_tables(factor))
+
+    @property
+    def segmap(self) -> Segmap:
+        """The segmap at the picture's size (uint8 H×W)."""
+        sent = self.sent_map
+        return enlarge(sent.small, sent.factor, self.header.height, self.header.width)
+
+    @cached_property
+    def quarter(self) -> Array:
+        """The segmap of 4×4 cells for the whole grid."""
+        return self.sent_map.quarter(*self.grid)
+
+    # Reading and describing.
+
+    def _read_layers(self, others: list[Section], is_cut: bool) -> list[str]:
+        """Read the sections behind the first one; return a sentence for each kind of loss."""
+        self._read: list[Part] = []
+        promised, warnings = self.promised, list[str]()
+        for number, section in enumerate(others[:promised], 2):
+            try:
+                self._read.append(self.read_layer(section))
+            except StreamError as error:
+                why = str(error).rstrip(".")
+                warnings.append(f"Section {number} and all after it cannot be used: {why}.")
+                break
+        if len(self._read) < promised and not is_cut and not warnings:
+            have, wanted = len(self._read) + 1, promised + 1
+            warnings.append(f"The stream ends after {have} of {wanted} sections: it was cut.")
+        if len(others) > promised:
+            warnings.append(f"The stream has {len(others) - promised} sections more than its first one announces.")
+        return warnings
+
+    def _parts_of_head(self) -> list[Part]:
+        colours = 0 if self.head.palette is None else 1 + len(self.head.palette)
+        parts = [Part("segmap", len(self.first.payload) - colours, self.about_segmap())]
+        if colours:
+            coloured = (self.palette[:, 0] != palette.ABSENT).sum()
+            parts.append(Part("palette", colours, f"mean colours of {coloured} classes"))
+        return parts
+
+    def about_segmap(self) -> str:
+        """Return how the segmap travelled."""
+        height, width = self.sent_map.small.shape
+        return f"lossless, {width}×{height} cells of {self.head.factor}×{self.head.factor}"
+
+    @property
+    def map_setting(self) -> str:
+        """The setting `map` that the segmap was sent under."""
+        return next(name for name, factor in MAP_FACTORS.items() if factor == self.head.factor)
+
+    def _parts_of_layers(self, others: list[Section]) -> list[Part]:
+        unused = sum(len(section.payload) for section in others[len(self._read) :])
+        return self._read + [Part("unused", unused, "sections that cannot be decoded")] * bool(unused)
+
+
+# -- models and segmaps -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SentMap:
+    """The segmap as both sides have it: `small` as it travelled (and its factor), and as the networks take it."""
+
+    small: Array
+    factor: int
+
+    def quarter(self, rows: int, columns: int) -> Array:
+        """Return the segmap of 4×4 cells for a grid of rows×columns places, edges repeated beyond the picture."""
+        if self.factor <= 4:
+            cells = shrink(self.small, 4 // self.factor)
+        else:
+            cells = self.small.repeat(self.factor // 4, 0).repeat(self.factor // 4, 1)
+        cells = cells[: 4 * rows, : 4 * columns]
+        missing = (0, 4 * rows - cells.shape[0]), (0, 4 * columns - cells.shape[1])
+        return np.pad(cells, missing, mode="edge")
+
+
+class Weights:
+    """A model's networks and coding tables; `of` returns the same ones for each stream of a model."""
+
+    def __init__(self, model: runtime.Model) -> None:
+        self.model = model
+        self._built: dict[str, Any] = {}
+
+    @classmethod
+    @cache
+    def of(cls, model: runtime.Model) -> Self:
+        """Return the weights of a model, whose tables are made once a process."""
+        return cls(model)
+
+    @property
+    def taxonomy(self) -> Taxonomy:
+        """The classes that the model knows."""
+        return self.model.taxonomy
+
+    def header(self, codec: int, image: Rgb) -> Header:
+        """Return the header of a stream that is made with this model."""
+        return Header(codec, image.shape[1], image.shape[0], self.model.card.fingerprint)
+
+    def map_tables(self, factor: int) -> segmap_coder.SegmapTables:
+        """Return the coding tables for segmaps shrunk by a factor."""
+        return self.built(f"segmap{factor}.", segmap_coder.SegmapTables.from_arrays)
+
+    @cached_property
+    def palette_tables(self) -> palette.PaletteTables:
+        """The coding tables of mean colours."""
+        return palette.PaletteTables.from_arrays(self.tables("palette."))
+
+    def built(self, prefix: str, make: Callable[[dict[str, Array]], _Tables]) -> _Tables:
+        """Return what `make` makes of the model's arrays under a prefix; it is called once."""
+        if prefix not in self._built:
+            self._built[prefix] = make(self.tables(prefix))
+        tables: _Tables = self._built[prefix]
+        return tables
+
+    def tables(self, prefix: str) -> dict[str, Array]:
+        """Return the model's arrays under a prefix, without it; raise `ModelError` where there are none."""
+        found = {k.removeprefix(prefix): v for k, v in self.model.tables.items() if k.startswith(prefix)}
+        if not found:
+            raise ModelError(f"The model {self.model.card.name} has no tables '{prefix}'.")
+        return found
+
+    def layout(self, quarter: Array, levels: Array) -> Array:
+        """Return what the network knows of each cell besides what the codec sends: class, its colour, noise."""
+        one_hot = self.one_hot(quarter)
+        colours = np.tensordot(palette.colours(levels).T - np.float32(0.5), one_hot[0], 1)
+        return np.concatenate([one_hot, colours[None], noise(*quarter.shape)[None, None]], 1)
+
+    def one_hot(self, ids: Array) -> Array:
+        """Return h×w ids as 1×classes×h×w float32; void is all zeros."""
+        return np.equal(ids, np.arange(len(self.taxonomy))[:, None, None])[None].astype(np.float32)
+
+
+def check_map(name: str, simplify: float, *others: str) -> None:
+    """Raise `InputError` unless a segmap can be sent so (or in one of a codec's other ways) and simplified so much."""
+    check_choice("The segmap's size", name, (*MAP_FACTORS, *others))
+    if not simplify >= 0:
+        raise InputError(f"The strength of simplifying is {simplify}; it must be 0 or more.")
+
+
+def segmap_of(
+    image: Rgb, taxonomy: Taxonomy, segmap: Segmap | str | Path | None, segmenter: str | Path | None
+) -> Segmap:
+    """Return a picture's full-size segmap: the one that was handed in, as ids or as their file, or a segmenter's."""
+    if isinstance(segmap, str | Path):
+        segmap = read_labels(segmap, taxonomy)
+    if segmap is not None:
+        return check_segmap(segmap, image, taxonomy)
+    return segment(image, taxonomy, segmenter or None)
+
+
+# -- drawing ----------------------------------------------------------------------------------------------------------
+
+
+def noise(height: int, width: int) -> NDArray[np.float32]:
+    """Return noise of variance 1, a hash of each cell's place, so that every decoder draws the same picture."""
+    mixed = np.add.outer(np.arange(height) * 0x9E3779B1, np.arange(width) * 0x85EBCA6B).astype(np.uint32)
+    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
+        mixed = (mixed ^ (mixed >> np.uint32(shift))) * np.uint32(factor)
+    mixed ^= mixed >> np.uint32(16)
+    return (mixed * (2.0**-31) - 1).astype(np.float32) * np.float32(3**0.5)
+
+
+def match_colours(picture: Array, quarter: Array, levels: Array) -> Array:
+    """Shift each class of a drawn picture (3×H×W) to the mean colour sent, smoothly across borders; in place.
+
+    What was drawn past white or black is clipped first: it was meant to be flat there, and is to stay so.
+    """
+    picture.clip(0, 1, out=picture)
+    shifts = palette.colours(levels) - palette.means(picture.transpose(1, 2, 0), quarter, len(levels))
+    shifts[np.isnan(shifts) | (levels[:, :1] == palette.ABSENT)] = 0
+    planes = np.pad(shifts, ((0, 256 - len(shifts)), (0, 0)))[quarter].astype(np.float32)
+    for plane, shift in zip(picture, planes.transpose(2, 0, 1), strict=True):  # one by one, for a large one's memory
+        plane += enlarged(shift[None], *plane.shape)[0]
+    return picture

@@ -1,0 +1,1 @@
+"""Segmaps: where they come from, and how they are made smaller, larger and simpler."""

@@ -1,8 +1,8 @@
-"""What the tests of `sqgan`, `layered` and `spic` share: two sets of weights, drawn streets, and a measure."""
+"""What the tests of `sqgan`, `layered` and `spic` share: two sets of weights, drawn streets, and short ways to code."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,34 @@ from numpy.typing import NDArray
 from stand_in import scene
 
 import sempic
-from sempic import container, runtime
-from sempic.codecs.generated import MAP_FACTORS as FACTORS
+from sempic import api, container, runtime
+from sempic.codecs import codec, codec_by_id, enhancement
+from sempic.codecs.base import Codec, Reading
+from sempic.codecs.classic import yuv
+from sempic.codecs.layered import LayeredReading
+from sempic.codecs.semantic import MAP_FACTORS as FACTORS
+from sempic.codecs.spec import Spec
 from sempic.container import Header
 from sempic.errors import ModelError, SempicError
 
-__all__ = ["FACTORS", "check_foreign", "noise", "on_both_weights", "psnr", "street", "survive"]
+__all__ = [
+    "FACTORS",
+    "check_foreign",
+    "decode_with",
+    "encode_at",
+    "encode_with",
+    "ends",
+    "noise",
+    "on_both_weights",
+    "planes_of",
+    "psnr",
+    "read",
+    "street",
+    "survive",
+]
 
 
-def on_both_weights(model: str, *makers: Callable[[Path], None]) -> Any:
+def on_both_weights(kind: str, *makers: Callable[[Path], None]) -> Any:
     """Return a fixture that runs a module's tests on stand-ins for the weights and, where they are, on shipped ones.
 
     Which weights these are is what SEMPIC_MODELS and its absence lead to; `makers` write the stand-ins.
@@ -30,9 +49,9 @@ def on_both_weights(model: str, *makers: Callable[[Path], None]) -> Any:
     def weights(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         with pytest.MonkeyPatch.context() as patch:
             if request.param == "shipped":
-                if not (runtime.SHIPPED / model / "card.json").is_file():
-                    pytest.skip(f"no weights of {model} in {runtime.SHIPPED}")
                 patch.delenv("SEMPIC_MODELS", raising=False)
+                if not any(model.card.kind == kind for model in runtime.models()):
+                    pytest.skip(f"no weights of {kind} in {runtime.SHIPPED}")
             else:
                 folder = tmp_path_factory.mktemp("models")
                 for make in makers:
@@ -41,6 +60,9 @@ def on_both_weights(model: str, *makers: Callable[[Path], None]) -> Any:
             yield request.param
 
     return weights
+
+
+# -- pictures ---------------------------------------------------------------------------------------------------------
 
 
 def street(width: int, height: int, seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -57,10 +79,68 @@ def noise(width: int, height: int, seed: int) -> tuple[NDArray[np.uint8], NDArra
     return image, segmap.repeat(5, 0).repeat(5, 1)[:height, :width]
 
 
+def psnr(image: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
+    """Return the peak signal-to-noise ratio of two pictures in dB."""
+    return float(-10 * np.log10(np.square(image.astype(float) - other).mean() / 255**2))
+
+
+# -- streams ----------------------------------------------------------------------------------------------------------
+
+
+def encode_with(
+    image: Any,
+    chosen: str | Codec,
+    *,
+    quality: float | None = None,
+    bpp: float | None = None,
+    bytes: int | None = None,
+    protect: bool | float = False,
+    **settings: Any,
+) -> bytes:
+    """Encode a picture with settings by name."""
+    made = codec(chosen) if isinstance(chosen, str) else chosen
+    spec = Spec.of(made, settings)
+    return sempic.encode(image, made, settings=spec.settings, quality=quality, bpp=bpp, bytes=bytes, protect=protect)
+
+
+def encode_at(image: Any, name: str, qualities: Sequence[float], **settings: Any) -> list[bytes]:
+    """Return a picture's streams at several qualities; the networks run once."""
+    made = codec(name)
+    writer = made.analyse(image, Spec.of(made, settings).settings)
+    return [writer.write(writer.step_of(quality)) for quality in qualities]
+
+
+def decode_with(data: bytes, chosen: Codec | None = None, **options: Any) -> sempic.Decoded:
+    """Decode a stream with options by name."""
+    made = chosen or codec_by_id(container.read_header(data).codec)
+    return sempic.decode(data, codec=chosen, options=made.Options(**options))
+
+
+def read(data: bytes) -> Any:
+    """Return the reading of a stream: of which codec, a test knows."""
+    reading = api.describe(data)[1]
+    assert isinstance(reading, Reading)
+    return reading
+
+
+def planes_of(reading: LayeredReading) -> list[yuv.Plane]:
+    """Return the planes of the picture after each layer, decoded from HEVC."""
+    width, height = reading.header.width, reading.header.height
+    layers = [enhancement.decode(reading.payloads[: n + 1], width, height)[0] for n in range(reading.layers)]
+    return [plane for layer in layers if layer is not None for plane in layer.planes]
+
+
+def ends(data: bytes) -> list[int]:
+    """Return where each section ends."""
+    spans = container.layout(data)
+    last = {span.section: span.offset + span.length for span in spans if span.section is not None}
+    return [last[section] for section in sorted(last)]
+
+
 def survive(data: bytes, **options: Any) -> sempic.Decoded | None:
     """Decode and inspect a stream; both raise the same kind of error (then None), or none."""
     try:
-        decoded = sempic.decode(data, **options)
+        decoded = decode_with(data, **options)
     except SempicError:
         with pytest.raises(SempicError):
             sempic.inspect(data)
@@ -81,8 +161,3 @@ def check_foreign(data: bytes) -> None:
     for verb in (sempic.decode, sempic.inspect):
         with pytest.raises(ModelError, match=f"{header.fingerprint:04x}"):
             verb(foreign)
-
-
-def psnr(image: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
-    """Return the peak signal-to-noise ratio of two pictures in dB."""
-    return float(-10 * np.log10(np.square(image.astype(float) - other).mean() / 255**2))

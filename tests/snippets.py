@@ -20,6 +20,7 @@ from PIL import Image
 from typer.main import get_command
 
 from sempic import cli
+from sempic.codecs.spec import Spec, parse_all
 from sempic.scene import draw
 from sempic.training import config
 
@@ -44,21 +45,21 @@ def run(page: Path, folder: Path, patch: pytest.MonkeyPatch, size: tuple[int, in
     # The examples say `sempic`; here that is the package under test, wherever its script was installed.
     script = folder / "bin" / "sempic"
     script.parent.mkdir()
-    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "from sempic.cli import main; main()" "$@"\n')
+    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m sempic "$@"\n')
     script.chmod(0o755)
     patch.setenv("PATH", f"{script.parent}{os.pathsep}{os.environ['PATH']}")
     patch.chdir(folder)
-    names: dict[str, Any] = {"__name__": page.stem}
-    patch.setitem(sys.modules, page.stem, type(sys)(page.stem))  # where dataclasses look for it
+    module = type(sys)(page.stem)
+    patch.setitem(sys.modules, page.stem, module)  # where dataclasses and the dict of codecs look for it
     for language, text in blocks(page):
         if language == "python":
-            exec(compile(text, str(page), "exec"), names)
+            exec(compile(text, str(page), "exec"), vars(module))
         elif language == "sh":
             for line in text.splitlines():
-                _run(line, patch)
+                run_line(line, patch)
 
 
-def _run(line: str, patch: pytest.MonkeyPatch) -> None:
+def run_line(line: str, patch: pytest.MonkeyPatch) -> None:
     """Run a line; what is a `sempic` command and nothing else runs in this process, which saves most of its time."""
     words = shlex.split(line, comments=True)
     if words[:1] != ["sempic"] or _SHELL & set(line):
@@ -93,6 +94,10 @@ def _parse(words: list[str]) -> None:
     command.main(words, standalone_mode=False)
     if given.get("recipe"):
         config.load(given["recipe"], given["settings"] or [])
+    if given.get("codec"):
+        Spec.parse(given["codec"], given["settings"] or [])
+    if given.get("codecs"):
+        parse_all(given["codecs"])
 
 
 def _disarm(command: Any, given: dict[str, Any]) -> None:

@@ -7,32 +7,55 @@ cell, and where no token was sent the decoder paints the class's colour.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cache
+from io import BytesIO
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from sempic import runtime
-from sempic.coding import grid, latents, palette
-from sempic.coding import segmap as segmap_coder
-from sempic.coding.resample import shrink
+from sempic import runtime, taxonomy
+from sempic.coding import palette
 from sempic.scene import Scene, draw
-from sempic.taxonomy import CAMVID11
+from sempic.segmap.resample import shrink
 
-CLASSES, CODES, WIDTH, CELL = len(CAMVID11), 1024, 32, 16
+TAXONOMY = taxonomy.load("camvid11")
+CLASSES, CODES, WIDTH, CELL = len(TAXONOMY), 1024, 32, 16
 SQGAN, LAYERED, SPIC, SEGMENTER = "sqgan-camvid11", "layered-camvid11", "spic-camvid11", "segmenter-camvid11"
 Shape = Sequence[int | str]
+Files = Mapping[str, bytes]
 
 
 @cache
 def scene(seed: int = 0, width: int = 480, height: int = 360) -> Scene:
     """A scene that nobody changes."""
     return draw(seed, width, height)
+
+
+def _fitting() -> ModuleType:
+    """What fits coding tables, in PyTorch."""
+    from sempic.training import tables
+
+    return tables
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Fit on one thread: several have little to do, and on a busy machine spend most of the time waiting."""
+    import torch  # only here and in `_fitting`: most tests need none of it
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def make(folder: Path) -> None:
@@ -45,15 +68,50 @@ def make(folder: Path) -> None:
 
 def make_segmenter(folder: Path) -> None:
     """Write a segmenter that takes the class of the nearest mean colour, at a quarter of the size."""
-    into = folder / SEGMENTER
-    into.mkdir(parents=True)
-    into.joinpath("segmenter.onnx").write_bytes(segmenter_network())
-    write_card(into, "segmenter")
+    _write(folder / SEGMENTER, "segmenter", {"segmenter.onnx": segmenter_network()})
+
+
+def make_sqgan(folder: Path) -> None:
+    """Write an SQ-GAN whose tables were fitted, in a few steps, on a few scenes."""
+    _write(folder / SQGAN, "sqgan", _sqgan_files())
+
+
+def make_layered(folder: Path) -> None:
+    """Write a layered model whose latents are the mean colours of 16×16 pixels."""
+    _write(folder / LAYERED, "layered", _layered_files())
+
+
+def make_spic(folder: Path) -> None:
+    """Write a denoiser that knows pictures to lie around the enlarged coarse picture, tinted by the classes."""
+    tables = _scene_tables() | {"colours": colours(), "sigma": np.array([0.01, 0.5], np.float32)}
+    _write(folder / SPIC, "spic", {"denoiser.onnx": _denoiser_network(), runtime.TABLES: _packed(tables)})
+
+
+def write_card(folder: Path, kind: str) -> runtime.Card:
+    """Write the card of a folder's files."""
+    files = [path.name for path in folder.iterdir() if path.suffix in (".onnx", ".npz")]
+    hashes = runtime.hashes(folder, files)
+    card = runtime.Card(folder.name, kind, "A stand-in.", TAXONOMY.to_json(), 1, hashes)
+    (folder / "card.json").write_text(json.dumps(asdict(card)))
+    return card
+
+
+def _write(folder: Path, kind: str, files: Files) -> None:
+    folder.mkdir(parents=True)
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    write_card(folder, kind)
+
+
+def _packed(tables: Mapping[str, NDArray[np.generic]]) -> bytes:
+    file = BytesIO()
+    np.savez_compressed(file, **tables)  # type: ignore[arg-type]
+    return file.getvalue()
 
 
 def segmenter_network(size: Shape = ("h", "w"), stride: int = 4, classes: int = CLASSES, ids: bool = False) -> bytes:
     """Return a segmenter as ONNX, of logits or of ids, for pictures of a fixed or of any size."""
-    colours = np.resize(_colours(), (classes, 3))
+    means = np.resize(colours(), (classes, 3))
     nodes = [
         helper.make_node("AveragePool", ["image"], ["cells"], kernel_shape=[stride, stride], strides=[stride, stride]),
         helper.make_node("Conv", ["cells", "weight", "bias"], ["logits"]),
@@ -62,25 +120,22 @@ def segmenter_network(size: Shape = ("h", "w"), stride: int = 4, classes: int = 
     if ids:
         nodes.append(helper.make_node("ArgMax", ["logits"], ["ids"], axis=1, keepdims=0))
         output = ("ids", TensorProto.INT64, ["n", "oh", "ow"])
-    constants = {"weight": 2 * colours[:, :, None, None], "bias": -(colours**2).sum(1)}
+    constants = {"weight": 2 * means[:, :, None, None], "bias": -(means**2).sum(1)}
     return network(nodes, {"image": ["n", 3, *size]}, [output], constants)
 
 
-def make_sqgan(folder: Path) -> None:
-    """Write an SQ-GAN whose tables were fitted, in a few steps, on a few scenes."""
-    into = folder / SQGAN
-    into.mkdir(parents=True)
+@cache
+@_one_thread()
+def _sqgan_files() -> Files:
     rng = np.random.default_rng(0)
     picture_basis = np.linalg.qr(rng.normal(size=(WIDTH, 12)))[0]
     map_basis = np.linalg.qr(rng.normal(size=(WIDTH, CLASSES)))[0]
-    _write_networks(into, picture_basis, map_basis)
-
-    runs = {name: runtime.Network(into / f"{name}.onnx", name) for name in ("encoder", "map_encoder")}
-    scenes = [scene(seed) for seed in range(4)]
+    files = _sqgan_networks(picture_basis, map_basis)
+    runs = {name: runtime.Network(files[f"{name}.onnx"], name) for name in ("encoder", "map_encoder")}
     tables = dict(_scene_tables())
     samples: dict[str, list[tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float32]]]]
     samples = {"image": [], "map": []}
-    for s in scenes:
+    for s in (scene(seed) for seed in range(4)):
         image, quarter = s.image[:352], shrink(s.segmap[:352], 4)
         one_hot = np.equal(quarter, np.arange(CLASSES)[:, None, None])[None].astype(np.float32)
         pixels = image.transpose(2, 0, 1)[None].astype(np.float32) / 255
@@ -94,17 +149,14 @@ def make_sqgan(folder: Path) -> None:
         codebook = rows[rng.permutation(len(rows))[:CODES]] + rng.normal(0, 0.01, (CODES, WIDTH)).astype(np.float32)
         tables[f"{name}.codebook"] = codebook
         coded = [(_nearest(vectors, codebook), classes, relevance) for vectors, classes, relevance in found]
-        fitted_grid = grid.GridTables.fit(coded, CLASSES, codebook, width=16, train_steps=30)
-        tables |= {f"{name}.grid.{k}": v for k, v in fitted_grid.arrays().items()}
-    np.savez_compressed(into / runtime.TABLES, **tables)  # type: ignore[arg-type]
-    write_card(into, "sqgan")
+        fitted = _fitting().fit_grid(coded, CLASSES, codebook, width=16, steps=30)
+        tables |= {f"{name}.grid.{k}": v for k, v in fitted.arrays().items()}
+    return files | {runtime.TABLES: _packed(tables)}
 
 
-def make_layered(folder: Path) -> None:
-    """Write a layered model whose latents are the mean colours of 16×16 pixels."""
-    into = folder / LAYERED
-    into.mkdir(parents=True)
-    _write_layered_networks(into)
+@cache
+@_one_thread()
+def _layered_files() -> Files:
     gains = np.log([[0.3] * 3, [0.5] * 3, [0.7] * 3, [1.0] * 3]).astype(np.float32)
     samples = []
     for seed in range(4):
@@ -113,29 +165,10 @@ def make_layered(folder: Path) -> None:
         for rate, gain in ((0, gains[0, 0]), (24, gains[3, 0])):
             values = np.rint((cells / 255 - 0.5) * 6 * np.exp(gain)).clip(-3, 3).astype(np.int8)
             samples.append((values, shrink(shrink(drawn.segmap[:352], 4), 4), rate))
-    fitted = latents.LatentTables.fit(samples, CLASSES, 25, 3, width=16, train_steps=30)
+    fitted = _fitting().fit_latents(samples, CLASSES, 25, 3, width=16, steps=30)
     tables = {f"latents.{k}": v for k, v in fitted.arrays().items()}
-    tables |= dict(_scene_tables()) | {"log_gains": gains, "log_returns": -gains}
-    np.savez_compressed(into / runtime.TABLES, **tables)  # type: ignore[arg-type]
-    write_card(into, "layered")
-
-
-def make_spic(folder: Path) -> None:
-    """Write a denoiser that knows pictures to lie around the enlarged coarse picture, tinted by the classes."""
-    into = folder / SPIC
-    into.mkdir(parents=True)
-    into.joinpath("denoiser.onnx").write_bytes(_denoiser_network())
-    tables = dict(_scene_tables()) | {"colours": _colours(), "sigma": np.array([0.01, 0.5], np.float32)}
-    np.savez_compressed(into / runtime.TABLES, **tables)  # type: ignore[arg-type]
-    write_card(into, "spic")
-
-
-def write_card(folder: Path, kind: str) -> runtime.Card:
-    """Write the card of a folder's files."""
-    files = [path.name for path in folder.iterdir() if path.suffix in (".onnx", ".npz")]
-    card = runtime.Card(folder.name, kind, "A stand-in.", CAMVID11.name, 1, runtime.hashes(folder, files))
-    (folder / "card.json").write_text(json.dumps(asdict(card)))
-    return card
+    tables |= _scene_tables() | {"log_gains": gains, "log_returns": -gains}
+    return _layered_networks() | {runtime.TABLES: _packed(tables)}
 
 
 def network(
@@ -157,7 +190,7 @@ def network(
     return data
 
 
-def _write_networks(folder: Path, picture_basis: NDArray[np.floating], map_basis: NDArray[np.floating]) -> None:
+def _sqgan_networks(picture_basis: NDArray[np.floating], map_basis: NDArray[np.floating]) -> dict[str, bytes]:
     def pool(source: str, to: str, size: int) -> onnx.NodeProto:
         return helper.make_node("AveragePool", [source], [to], kernel_shape=[size, size], strides=[size, size])
 
@@ -167,6 +200,7 @@ def _write_networks(folder: Path, picture_basis: NDArray[np.floating], map_basis
     def conv(source: str, weight: str, to: str) -> onnx.NodeProto:
         return helper.make_node("Conv", [source, weight], [to])
 
+    files: dict[str, bytes] = {}
     rng = np.random.default_rng(1)
     grid_of, real = ["n", 1, "rows", "columns"], TensorProto.FLOAT
     vectors = ("vectors", real, ["n", WIDTH, "rows", "columns"])
@@ -191,7 +225,7 @@ def _write_networks(folder: Path, picture_basis: NDArray[np.floating], map_basis
         "taste": rng.normal(size=(1, WIDTH, 1, 1)),
     }
     inputs = {"image": ["n", 3, "H", "W"], "segmap": segmap}
-    (folder / "encoder.onnx").write_bytes(network(nodes, inputs, [vectors, relevance], constants))
+    files["encoder.onnx"] = network(nodes, inputs, [vectors, relevance], constants)
 
     nodes = [
         conv("codes", "basis", "colours"),
@@ -201,8 +235,8 @@ def _write_networks(folder: Path, picture_basis: NDArray[np.floating], map_basis
         grow("painted", "from_map", "by_4"),
         grow("kept", "where", "by_16"),
         helper.make_node("Sub", ["from_tokens", "from_map"], ["more"]),
-        helper.make_node("Mul", ["more", "where"], ["told"]),
-        helper.make_node("Add", ["told", "from_map"], ["image"]),
+        helper.make_node("Mul", ["more", "where"], ["added"]),
+        helper.make_node("Add", ["added", "from_map"], ["image"]),
     ]
     constants = {
         "basis": picture_basis.T[:, :, None, None],
@@ -211,8 +245,7 @@ def _write_networks(folder: Path, picture_basis: NDArray[np.floating], map_basis
         **{f"by_{factor}": np.array([1, 1, factor, factor]) for factor in (4, 8, 16)},
     }
     inputs = {"codes": ["n", WIDTH, "rows", "columns"], "kept": grid_of, "layout": ["n", CLASSES + 4, "h", "w"]}
-    data = network(nodes, inputs, [("image", real, ["n", 3, "H", "W"])], constants)
-    (folder / "decoder.onnx").write_bytes(data)
+    files["decoder.onnx"] = network(nodes, inputs, [("image", real, ["n", 3, "H", "W"])], constants)
 
     nodes = [
         pool("segmap", "shares", 4),
@@ -220,8 +253,9 @@ def _write_networks(folder: Path, picture_basis: NDArray[np.floating], map_basis
         helper.make_node("ReduceMax", ["shares"], ["purity"], axes=[1], keepdims=1),
         helper.make_node("Neg", ["purity"], ["relevance"]),
     ]
-    data = network(nodes, {"segmap": segmap}, [vectors, relevance], {"basis": map_basis[:, :, None, None]})
-    (folder / "map_encoder.onnx").write_bytes(data)
+    files["map_encoder.onnx"] = network(
+        nodes, {"segmap": segmap}, [vectors, relevance], {"basis": map_basis[:, :, None, None]}
+    )
 
     nodes = [
         helper.make_node("Mul", ["codes", "kept"], ["sent"]),
@@ -234,11 +268,12 @@ def _write_networks(folder: Path, picture_basis: NDArray[np.floating], map_basis
         "by_4": np.array([1, 1, 4, 4]),
     }
     inputs = {"codes": ["n", WIDTH, "rows", "columns"], "kept": grid_of}
-    data = network(nodes, inputs, [("logits", real, ["n", CLASSES + 1, "h", "w"])], constants)
-    (folder / "map_decoder.onnx").write_bytes(data)
+    files["map_decoder.onnx"] = network(nodes, inputs, [("logits", real, ["n", CLASSES + 1, "h", "w"])], constants)
+    return files
 
 
-def _write_layered_networks(folder: Path) -> None:
+def _layered_networks() -> dict[str, bytes]:
+    files: dict[str, bytes] = {}
     nodes = [
         helper.make_node("AveragePool", ["image"], ["cells"], kernel_shape=[16, 16], strides=[16, 16]),
         helper.make_node("Sub", ["cells", "half"], ["centred"]),
@@ -247,17 +282,17 @@ def _write_layered_networks(folder: Path) -> None:
     constants = {"half": np.array(0.5), "six": np.array(6.0)}
     inputs = {"image": ["n", 3, "H", "W"], "segmap": ["n", CLASSES, "h", "w"]}
     outputs = [("latents", TensorProto.FLOAT, ["n", 3, "rows", "columns"])]
-    (folder / "encoder.onnx").write_bytes(network(nodes, inputs, outputs, constants))
+    files["encoder.onnx"] = network(nodes, inputs, outputs, constants)
 
     nodes = [
         helper.make_node("Mul", ["latents", "sixth"], ["centred"]),
         helper.make_node("Add", ["centred", "half"], ["cells"]),
-        helper.make_node("Resize", ["cells", "", "by_16"], ["told"], mode="linear"),
+        helper.make_node("Resize", ["cells", "", "by_16"], ["from_latents"], mode="linear"),
         helper.make_node("Conv", ["layout", "colours_of_cells", "grey"], ["colours"]),
         helper.make_node("Resize", ["colours", "", "by_4"], ["painted"], mode="nearest"),
-        helper.make_node("Sign", ["strength"], ["heard"]),  # the map's colours alone where nothing else was sent
-        helper.make_node("Sub", ["told", "painted"], ["more"]),
-        helper.make_node("Mul", ["more", "heard"], ["added"]),
+        helper.make_node("Sign", ["strength"], ["sent"]),  # the map's colours alone where nothing else was sent
+        helper.make_node("Sub", ["from_latents", "painted"], ["more"]),
+        helper.make_node("Mul", ["more", "sent"], ["added"]),
         helper.make_node("Add", ["painted", "added"], ["image"]),
     ]
     constants = {
@@ -269,7 +304,8 @@ def _write_layered_networks(folder: Path) -> None:
     }
     inputs = {"latents": ["n", 3, "rows", "columns"], "strength": ["n"], "layout": ["n", CLASSES + 4, "h", "w"]}
     outputs = [("image", TensorProto.FLOAT, ["n", 3, "H", "W"])]
-    (folder / "decoder.onnx").write_bytes(network(nodes, inputs, outputs, constants))
+    files["decoder.onnx"] = network(nodes, inputs, outputs, constants)
+    return files
 
 
 def _denoiser_network() -> bytes:
@@ -288,7 +324,7 @@ def _denoiser_network() -> bytes:
     ]
     constants = {
         "by_4": np.array([1, 1, 4, 4]),
-        "tints": 0.1 * (_colours().T[:, :, None, None] - 0.5),
+        "tints": 0.1 * (colours().T[:, :, None, None] - 0.5),
         "of_pictures": np.array(0.1**2),
     }
     inputs: dict[str, Shape] = {
@@ -301,24 +337,25 @@ def _denoiser_network() -> bytes:
 
 
 @cache
+@_one_thread()
 def _scene_tables() -> dict[str, NDArray[np.generic]]:
     """Coding tables of maps and palettes, fitted in a few steps on a few scenes."""
     scenes = [scene(seed) for seed in range(4)]
     tables: dict[str, NDArray[np.generic]] = {}
     for factor in (1, 2, 4, 8):
         maps = [shrink(s.segmap, factor) for s in scenes]
-        fitted = segmap_coder.SegmapTables.fit(maps, CLASSES, width=16, train_steps=30)
+        fitted = _fitting().fit_segmap(maps, CLASSES, width=16, steps=30)
         tables |= {f"segmap{factor}.{k}": v for k, v in fitted.arrays().items()}
     levels = [palette.measure(s.image[:352], shrink(s.segmap[:352], 4), CLASSES) for s in scenes]
-    return tables | {f"palette.{k}": v for k, v in palette.PaletteTables.fit(levels).arrays().items()}
+    return tables | {f"palette.{k}": v for k, v in _fitting().fit_palette(levels).arrays().items()}
 
 
 @cache
-def _colours() -> NDArray[np.float32]:
+def colours() -> NDArray[np.float32]:
     """The mean colour of each class in a few scenes, classes × 3."""
     images = np.concatenate([scene(seed).image.reshape(-1, 3) for seed in range(4)]) / np.float32(255)
     ids = np.concatenate([scene(seed).segmap.reshape(-1) for seed in range(4)])
-    fallback = np.array(CAMVID11.colours, np.float32) / 255
+    fallback = np.array(TAXONOMY.colours, np.float32) / 255
     rows = [images[ids == i].mean(0) if (ids == i).any() else fallback[i] for i in range(CLASSES)]
     return np.array(rows, np.float32)
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,8 +17,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 import sempic
-from sempic import codecs, container
-from sempic.codecs.base import to_rgb
+from sempic import container, runtime
+from sempic.codecs import CODECS, codec, layered, spic, sqgan
+from sempic.codecs.classic.hevc import Hevc
+from sempic.codecs.classic.picture import Settings
+from sempic.pixels import to_rgb
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +37,73 @@ def test_round_trip(image: NDArray[np.uint8]) -> None:
     assert decoded.segmap is None
     assert decoded.image.flags.writeable
     assert data == sempic.encode(Image.fromarray(image), "hevc", quality=50)
+
+
+def test_pictures_are_paths_files_in_memory_pil_images_and_arrays(image: NDArray[np.uint8], tmp_path: Path) -> None:
+    expected = sempic.encode(image, "hevc")
+    path = tmp_path / "street.png"
+    Image.fromarray(image).save(path)
+    contents = path.read_bytes()
+    pictures = (path, str(path), contents, bytearray(contents), memoryview(contents), Image.open(path))
+    assert [sempic.encode(picture, "hevc") for picture in pictures] == [expected] * 6  # type: ignore[arg-type]
+
+
+def test_streams_are_bytes_paths_and_open_files(image: NDArray[np.uint8], tmp_path: Path) -> None:
+    data = sempic.encode(image, "hevc")
+    path = tmp_path / "street.smp"
+    path.write_bytes(data)
+    expected, about = sempic.decode(data), sempic.inspect(data)
+    for given in (bytearray(data), memoryview(data), path, str(path), io.BytesIO(data)):
+        assert np.array_equal(sempic.decode(given).image, expected.image)
+    for given in (bytearray(data), memoryview(data), path, str(path), io.BytesIO(data)):
+        assert sempic.inspect(given) == about
+    with path.open("rb") as file:
+        assert np.array_equal(sempic.decode(file).image, expected.image)
+
+
+class Response:
+    """What has a `read` that gives something else than bytes."""
+
+    def read(self) -> list[int]:
+        return [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (None, "not NoneType"),
+        (5, "not int"),
+        ([0xD5, 0x53], "not list"),
+        (np.zeros(9, np.uint8), "not ndarray"),
+        (io.StringIO("text"), "not str"),
+        (Response(), "not list"),
+        (Image.new("L", (16, 16)), "not Image"),
+        ("absent.smp", "'absent.smp' cannot be read: No such file"),
+        (Path("absent.smp"), "'absent.smp' cannot be read"),
+        (Path(__file__).parent, "tests' cannot be read"),
+        ("nul\0byte.smp", "cannot be read"),
+        ("~nobody-of-that-name/a.smp", "cannot be read"),
+    ],
+)
+def test_what_is_no_stream_is_named(given: Any, says: str) -> None:
+    for verb in (sempic.decode, sempic.inspect):
+        with pytest.raises(sempic.InputError, match=says):
+            verb(given)
+
+
+def test_a_file_that_is_closed_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.smp").write_bytes(b"")
+    file = (tmp_path / "a.smp").open("rb")
+    file.close()
+    with pytest.raises(sempic.InputError, match="closed file"):
+        sempic.inspect(file)
+
+
+def test_options_of_another_codec_are_named(image: NDArray[np.uint8]) -> None:
+    data = sempic.encode(image, "hevc")
+    for options in (spic.Options(), {"steps": 3}):
+        with pytest.raises(sempic.InputError, match=r"The codec hevc, which wrote the stream, takes .*\.Options, not "):
+            sempic.decode(data, options=options)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("limit", [60, 150, 700, 5000])
@@ -61,13 +132,60 @@ def test_too_small_a_size_names_the_floor(image: NDArray[np.uint8]) -> None:
         ({"bpp": 0}, "above 0"),
         ({"bpp": float("nan")}, "above 0"),
         ({"bpp": float("inf")}, "above 0"),
-        ({"qualty": 3}, "'qualty' is not a setting of the codec hevc; it knows scale"),
+        ({"codec": "hevc:qualty=3"}, "'qualty' is not a setting of the codec hevc; it knows scale, protect"),
         ({"codec": "jpg"}, "known are sqgan, layered, spic, hevc"),
+        ({"codec": 5}, "its name or a Codec, not int"),
+        ({"codec": Hevc}, "its name or a Codec, not abc.ABCMeta"),
+        ({"settings": {"scale": "half"}}, r"takes sempic\.codecs\.classic\.picture\.Settings, not dict"),
+        ({"settings": spic.Options()}, r"picture\.Settings, not sempic\.codecs\.spic\.Options"),
+        ({"settings": sqgan.Settings()}, r"hevc takes .*picture\.Settings, not sempic\.codecs\.sqgan\.Settings"),
+        ({"codec": "spic", "settings": sqgan.Settings()}, "The codec spic takes"),
+        (
+            {"codec": None, "settings": {"map": "half"}},
+            r"sqgan takes sempic\.codecs\.sqgan\.Settings, not dict",
+        ),
     ],
 )
 def test_wrong_options_are_sentences(image: NDArray[np.uint8], options: dict[str, object], sentence: str) -> None:
     with pytest.raises(sempic.InputError, match=sentence):
         sempic.encode(image, **{"codec": "hevc"} | options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", [{"quality": 101}, {"bpp": -1}, {"bytes": 0}, {"bytes": 5, "quality": 5}])
+def test_an_impossible_size_is_found_before_any_network_runs(
+    image: NDArray[np.uint8], wrong: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object, **more: object) -> None:
+        raise AssertionError("a network runs")
+
+    monkeypatch.setattr(runtime.Network, "__init__", fail)
+    monkeypatch.setattr(runtime.Network, "run", fail)
+    for name in ("sqgan", "layered", "spic"):
+        with pytest.raises(sempic.InputError):
+            sempic.encode(image, name, **wrong)  # type: ignore[arg-type]
+    with pytest.raises(sempic.InputError, match="share of protection"):
+        sempic.encode(image, protect=2)
+
+
+@pytest.mark.parametrize("chosen", [sqgan, layered, spic])
+def test_settings_say_which_codec_they_are_for(
+    image: NDArray[np.uint8], chosen: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[object] = []
+    made = codec(chosen.Settings.codec)
+    monkeypatch.setattr(type(made), "analyse", lambda self, image, settings: seen.append((self, settings)) or 1 / 0)
+    settings = chosen.Settings(map="half")
+    with pytest.raises(ZeroDivisionError):
+        sempic.encode(image, settings=settings)
+    assert seen == [(made, settings)]
+
+
+def test_a_codec_is_a_name_a_text_or_an_object(image: NDArray[np.uint8]) -> None:
+    data = sempic.encode(image, "hevc:scale=half", quality=30)
+    assert data == sempic.encode(image, "hevc", settings=Settings(scale="half"), quality=30)
+    assert data == sempic.encode(image, Hevc(), settings=Settings(scale="half"), quality=30)
+    assert data != sempic.encode(image, Hevc(), quality=30)
+    assert sempic.encode(image, "hevc:protect=0.5", bytes=900) == sempic.encode(image, "hevc", bytes=900, protect=0.5)
 
 
 def test_inspect_accounts_for_every_byte(image: NDArray[np.uint8]) -> None:
@@ -92,7 +210,7 @@ def test_streams_of_unknown_codecs_are_refused() -> None:
 
 
 def test_ids_are_unique() -> None:
-    ids = [id for id, _, _ in codecs.CODECS.values()]
+    ids = [codec(name).id for name in CODECS]
     assert len(set(ids)) == len(ids)
 
 
@@ -188,16 +306,25 @@ def test_arrays_become_rgb(image: NDArray[np.uint8]) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "says"),
     [
-        pytest.param(None, id="none"),
-        pytest.param("street.png", id="path"),
-        pytest.param([[1, 2], [3]], id="ragged"),
-        pytest.param(np.zeros((64, 64, 3)), id="float"),
-        pytest.param(np.zeros((3, 64, 64), np.uint8), id="channels first"),
-        pytest.param(np.zeros((15, 64), np.uint8), id="too small"),
+        (None, "not NoneType"),
+        (5, "not int"),
+        ({}, "not dict"),
+        (io.BytesIO(b"picture"), "not BytesIO"),
+        ("street.png", "'street.png' cannot be read: No such file"),
+        (Path(__file__).parent, "tests' cannot be read"),
+        (Path(__file__), "is not a picture that can be read"),
+        ("nul\0byte.png", "cannot be read"),
+        (b"", "is not a picture that can be read"),
+        (b"not a picture", "is not a picture that can be read"),
+        ([[1, 2], [3]], "cannot be read as an array"),
+        ([["a"] * 64] * 64, "values are <U1"),
+        (np.zeros((64, 64, 3)), "float64"),
+        (np.zeros((3, 64, 64), np.uint8), r"\(3, 64, 64\)"),
+        (np.zeros((15, 64), np.uint8), "64×15"),
     ],
 )
-def test_other_things_are_refused(wrong: object) -> None:
-    with pytest.raises(sempic.InputError):
+def test_other_things_are_refused(wrong: Any, says: str) -> None:
+    with pytest.raises(sempic.InputError, match=says):
         sempic.encode(wrong, "hevc")

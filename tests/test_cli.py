@@ -1,4 +1,4 @@
-"""The command line as a user meets it: in a process of its own."""
+"""The command line as a user meets it: in a process of its own where that matters, else in this one."""
 
 from __future__ import annotations
 
@@ -7,24 +7,29 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from command import call as run
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 import sempic
-from sempic.cli import _label_picture, _palette_picture
+from sempic import taxonomy
+from sempic.codecs import CODECS
 from sempic.errors import InputError
+from sempic.pixels import labels_png, read_labels
 from sempic.scene import draw
-from sempic.taxonomy import CAMVID11, VOID
+from sempic.segmap.segmenter import check_segmap
+from sempic.taxonomy import VOID, Taxonomy
 
-COMMAND = [sys.executable, "-c", "from sempic.cli import main; main()"]
+COMMAND = [sys.executable, "-m", "sempic"]
 HEVC = ("--codec", "hevc", "--quality", "10")
+CLASSES = taxonomy.load("camvid11")
 
 
-def run(folder: Path, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+def run_apart(folder: Path, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     return subprocess.run([*COMMAND, *arguments], cwd=folder, input=stdin, capture_output=True, timeout=120)
 
 
@@ -65,11 +70,11 @@ def files(folder: Path) -> set[str]:
 
 
 def test_round_trip_in_separate_processes(folder):
-    encoded = report(run(folder, "encode", "street.png", *HEVC, "--json"))
+    encoded = report(run_apart(folder, "encode", "street.png", *HEVC, "--json"))
     assert encoded["bytes"] == (folder / "street.smp").stat().st_size
     assert encoded["bpp"] == pytest.approx(8 * encoded["bytes"] / (160 * 120))
     assert (encoded["width"], encoded["height"], encoded["output"]) == (160, 120, "street.smp")
-    decoded = report(run(folder, "decode", "street.smp", "-o", "out.png", "--json"))
+    decoded = report(run_apart(folder, "decode", "street.smp", "-o", "out.png", "--json"))
     assert decoded["warnings"] == []
     expected = sempic.decode((folder / "street.smp").read_bytes()).image
     assert np.array_equal(np.asarray(Image.open(folder / "out.png")), expected)
@@ -78,9 +83,9 @@ def test_round_trip_in_separate_processes(folder):
 
 def test_standard_input_and_output(folder):
     picture = (folder / "street.png").read_bytes()
-    encoded = run(folder, "encode", "-", *HEVC, stdin=picture)
+    encoded = run_apart(folder, "encode", "-", *HEVC, stdin=picture)
     assert encoded.returncode == 0
-    decoded = run(folder, "decode", "-", stdin=encoded.stdout)
+    decoded = run_apart(folder, "decode", "-", stdin=encoded.stdout)
     assert decoded.stdout.startswith(b"\x89PNG")
     assert files(folder) == {"street.png"}
 
@@ -112,10 +117,12 @@ def test_force_replaces_and_an_existing_output_is_kept(folder):
 def test_version_and_help(folder):
     assert run(folder, "--version").stdout.decode() == f"sempic {sempic.__version__}\n"
     assert b"encode" in run(folder).stdout
-    for command in ("encode", "decode", "inspect", "models", "demo"):
+    for command in ("encode", "decode", "inspect", "models", "codecs", "demo"):
         done = run(folder, command, "--help")
         assert done.returncode == 0
         assert f"sempic {command}" in done.stdout.decode().split("Examples:")[1]
+    done = run(folder, "encode", "-h")
+    assert all(name in done.stdout.decode() for name in ("sempic codecs", *CODECS))
 
 
 # -- mistakes ---------------------------------------------------------------------------------------------------------
@@ -135,8 +142,10 @@ def test_version_and_help(folder):
         (["encode", "street.png", "--codec", "hevc", "--bytes", "5"], "5"),
         (["encode", "street.png", "--codec", "hevc", "--bpp", "-1"], "bpp"),
         (["encode", "street.png", "--codec", "hevc", "--quality", "101"], "100"),
-        (["encode", "street.png", "--segmap", "tiny.png"], "tiny.png"),
-        (["encode", "street.png", "--segmap", "absent.png"], "absent.png"),
+        (["encode", "street.png", "--codec", "hevc:scale=tiny"], "tiny"),
+        (["encode", "street.png", "--codec", "hevc", "--set", "scale"], "key=value"),
+        (["encode", "absent.png", "--codec", "hevc", "--set", "colour=1"], "scale, protect"),
+        (["encode", "absent.png", "--codec", "spic", "--set", "steps=4"], "give it to decode"),
         (["encode", "street.png", *HEVC, "-o", "nowhere/x.smp"], "nowhere"),
         (["encode", "street.png", *HEVC, "-o", "."], "folder"),
         (["encode", "street.png", *HEVC, "-o", "/dev/full"], "/dev/full"),
@@ -145,6 +154,8 @@ def test_version_and_help(folder):
         (["decode", "street.png", "-o", "x.png"], ""),
         (["decode", "street.smp", "-o", "x.unknown"], "suffix"),
         (["decode", "street.smp", "-o", "x.png", "--segmap-out", "y.png"], "segmap"),
+        (["decode", "street.smp", "-o", "x.png", "--set", "steps=4"], "it knows none"),
+        (["codecs", "gif"], "known are sqgan"),
         (["inspect", "text.png"], ""),
     ],
 )
@@ -225,7 +236,9 @@ def test_ctrl_c_is_one_line(folder):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    time.sleep(1.5)  # until it waits for its input
+    assert process.stdin is not None
+    process.stdin.write(bytes(1 << 20))  # more than a pipe holds: when all of it is written, the process is reading
+    process.stdin.flush()
     process.send_signal(signal.SIGINT)
     _, complaints = process.communicate(timeout=20)
     assert process.returncode == 130
@@ -247,7 +260,7 @@ def test_names_of_all_kinds(folder, name):
 @pytest.mark.skipif(os.name != "posix", reason="names are bytes")
 def test_a_name_that_is_no_text_and_a_terminal_that_knows_few_signs(folder):
     name = os.fsdecode(b"stra\xdfe.smp")
-    done = run(folder, "encode", "street.png", *HEVC, "-o", name)
+    done = run_apart(folder, "encode", "street.png", *HEVC, "-o", name)
     assert (done.returncode, done.stderr) == (0, b"")
     assert files(folder) == {"street.png", name}
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}
@@ -256,10 +269,10 @@ def test_a_name_that_is_no_text_and_a_terminal_that_knows_few_signs(folder):
 
 
 def test_pipes_carry_everything(folder, stream):
-    sent = run(folder, "channel", "-", "-o", "-", stdin=stream)
+    sent = run_apart(folder, "channel", "-", "-o", "-", stdin=stream)
     assert sent.stdout == stream
     assert b"0 of" in sent.stderr
-    assert str(len(stream)).encode() in run(folder, "inspect", "-", stdin=sent.stdout).stdout
+    assert str(len(stream)).encode() in run_apart(folder, "inspect", "-", stdin=sent.stdout).stdout
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes as on POSIX")
@@ -307,25 +320,72 @@ def test_only_the_first_frame_is_taken_and_that_is_said(folder):
     assert (folder / "moving.smp").read_bytes() == (folder / "still.smp").read_bytes()
 
 
+# -- codecs and their settings ----------------------------------------------------------------------------------------
+
+
+def test_settings_have_one_door(folder):
+    plain = report(run(folder, "encode", "street.png", *HEVC, "-o", "a.smp", "--json"))
+    expected = sempic.encode(Image.open(folder / "street.png"), "hevc:scale=half", quality=10)
+    assert len(expected) != plain["bytes"]
+    for way in (["hevc:scale=half"], ["hevc", "--set", "scale=half"], ["hevc:scale=full", "--set", "scale=half"]):
+        report(run(folder, "encode", "street.png", "--quality", "10", "--codec", *way, "-o", "a.smp", "-f", "--json"))
+        assert (folder / "a.smp").read_bytes() == expected
+
+
+def test_protection_is_a_setting_too(folder):
+    for way in (["--protect"], ["--set", "protect=0.25"]):
+        report(run(folder, "encode", "street.png", *HEVC, *way, "-o", "a.smp", "--force", "--json"))
+        expected = sempic.encode(Image.open(folder / "street.png"), "hevc", quality=10, protect=True)
+        assert (folder / "a.smp").read_bytes() == expected
+
+
+def test_codecs_are_listed_with_their_settings(folder):
+    found = report(run(folder, "codecs", "--json"))
+    assert [codec["name"] for codec in found] == list(CODECS)
+    (spic,) = report(run(folder, "codecs", "spic", "--json"))
+    assert {"scale", "seed", "map"} <= {setting["name"] for setting in spic["settings"]}
+    assert [option["name"] for option in spic["options"]] == ["steps", "guidance", "seed"]
+    assert all(one["about"] for codec in found for one in (*codec["settings"], *codec["options"]))
+    text = run(folder, "codecs", "spic").stdout.decode()
+    assert "guidance" in text
+    assert "jpegxl" in run(folder, "codecs").stdout.decode()
+
+
 # -- segmaps ----------------------------------------------------------------------------------------------------------
 
 
 def test_segmap_pictures_hold_ids_and_show_colours(tmp_path):
     segmap = draw(1, 64, 48).segmap.copy()
     segmap[:4] = VOID
-    _palette_picture(segmap).save(tmp_path / "ids.png")
+    (tmp_path / "ids.png").write_bytes(labels_png(segmap, CLASSES))
     saved = Image.open(tmp_path / "ids.png")
     assert np.array_equal(np.asarray(saved), segmap)
-    assert np.array_equal(np.asarray(saved.convert("RGB")), CAMVID11.colourise(segmap))
-    assert np.array_equal(_label_picture(tmp_path / "ids.png"), segmap)
+    assert np.array_equal(np.asarray(saved.convert("RGB")), CLASSES.colourise(segmap))
+    assert np.array_equal(read_labels(tmp_path / "ids.png", CLASSES), segmap)
 
 
 def test_camvid_void_is_void_and_colours_are_refused(tmp_path):
     Image.fromarray(np.full((20, 30), 11, np.uint8)).save(tmp_path / "void.png")
-    assert (_label_picture(tmp_path / "void.png") == VOID).all()
+    found = check_segmap(read_labels(tmp_path / "void.png"), np.zeros((20, 30, 3), np.uint8), CLASSES)
+    assert (found == VOID).all()
     Image.new("RGB", (30, 20)).save(tmp_path / "colours.png")
     with pytest.raises(InputError, match="RGB"):
-        _label_picture(tmp_path / "colours.png")
+        read_labels(tmp_path / "colours.png")
+
+
+def test_segmap_pictures_say_which_classes_they_have(tmp_path):
+    toy = Taxonomy("toy", ("sky", "road"), ((0, 0, 255), (90, 90, 90)))
+    path = tmp_path / "ids.png"
+    path.write_bytes(labels_png(np.eye(20, dtype=np.uint8), toy))
+    assert Taxonomy.from_json(json.loads(Image.open(path).text["taxonomy"])) == toy
+    assert np.array_equal(read_labels(path, toy), np.eye(20))
+    with pytest.raises(InputError, match="those of toy, but the model knows camvid11"):
+        read_labels(path, CLASSES)
+    about = PngInfo()
+    about.add_text("taxonomy", "nonsense")
+    Image.new("L", (20, 20)).save(path, pnginfo=about)
+    with pytest.raises(InputError, match=r"taxonomy in .*ids.png' cannot be used"):
+        read_labels(path, CLASSES)
 
 
 # -- SQ-GAN -----------------------------------------------------------------------------------------------------------
@@ -334,13 +394,16 @@ def test_camvid_void_is_void_and_colours_are_refused(tmp_path):
 @pytest.mark.sqgan
 def test_sqgan_round_trip_with_a_given_segmap(folder):
     scene = draw(0, 160, 120)
-    _palette_picture(scene.segmap).save(folder / "labels.png")
+    (folder / "labels.png").write_bytes(labels_png(scene.segmap, CLASSES))
     encoded = report(run(folder, "encode", "street.png", "--bytes", "500", "--segmap", "labels.png", "--json"))
     assert encoded["bytes"] <= 500
     report(run(folder, "decode", "street.smp", "-o", "out.png", "--segmap-out", "classes.png", "--json"))
     classes = np.asarray(Image.open(folder / "classes.png"))
     assert (classes == scene.segmap).mean() > 0.85
     assert Image.open(folder / "out.png").size == (160, 120)
+    assert read_labels(folder / "classes.png", CLASSES).shape == (120, 160)
+    assert report(run(folder, "inspect", "street.smp", "--json"))["taxonomy"] == "camvid11"
+    assert b"taxonomy: camvid11" in run(folder, "inspect", "street.smp").stdout
 
 
 @pytest.mark.sqgan
@@ -351,7 +414,11 @@ def test_sqgan_round_trip_with_a_given_segmap(folder):
         (["--keep", "sky=much"], "sky"),
         (["--keep", "sky"], "sky"),
         (["--bytes", "20"], "20"),
-        (["--map", "sixteenth"], "sixteenth"),
+        (["--set", "map=sixteenth"], "sixteenth"),
+        (["--codec", "sqgan:simplify=much"], "simplify"),
+        (["--segmap", "colours.png"], "colours.png"),
+        (["--segmap", "absent.png"], "absent.png"),
+        (["--segmap", "toy.png"], "those of toy"),
         (["--segmap", "small.png"], "shape"),
         (["--segmap", "beyond.png"], "12"),
         (["--segmenter", "street.png"], "street.png"),
@@ -361,14 +428,19 @@ def test_sqgan_round_trip_with_a_given_segmap(folder):
 def test_sqgan_mistakes(folder, arguments, says):
     Image.new("L", (30, 20)).save(folder / "small.png")
     Image.new("L", (160, 120), 12).save(folder / "beyond.png")
+    Image.new("RGB", (160, 120)).save(folder / "colours.png")
+    toy = Taxonomy("toy", ("sky", "road"), ((0, 0, 255), (90, 90, 90)))
+    (folder / "toy.png").write_bytes(labels_png(np.zeros((120, 160), np.uint8), toy))
+    before = files(folder)
     assert says in complaint(run(folder, "encode", "street.png", *arguments))
-    assert files(folder) == {"street.png", "small.png", "beyond.png"}
+    assert files(folder) == before
 
 
 @pytest.mark.sqgan
 def test_models_are_listed(folder):
     cards = report(run(folder, "models", "--json"))
     assert any("sqgan" in card["name"] for card in cards)
+    assert all(card["taxonomy"] for card in cards)
     assert all(card["parameters"] > 0 and card["bytes"] > 0 for card in cards)
 
 

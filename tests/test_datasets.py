@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sempic import datasets, inventory
+from sempic import datasets, inventory, taxonomy
 from sempic.errors import InputError
-from sempic.taxonomy import CAMVID11, VOID
+from sempic.taxonomy import VOID, Taxonomy
+
+ELEVEN, NINETEEN = taxonomy.load("camvid11"), taxonomy.load("cityscapes19")
 
 
 def write(path: Path, pixels: np.ndarray) -> None:
@@ -33,14 +35,18 @@ def test_a_folder_of_pictures_has_no_labels(tmp_path, picture):
     assert all(frame.segmap is None for frame in frames)
 
 
-def test_a_folder_with_labels_is_read_as_camvid(tmp_path, picture):
+def test_a_folder_with_labels_is_read_as_ids_of_the_taxonomy(tmp_path, picture):
     labels = np.arange(24 * 32, dtype=np.uint8).reshape(24, 32)
     write(tmp_path / "image" / "one.png", picture)
     write(tmp_path / "image" / "two.png", picture)
     write(tmp_path / "label" / "one.png", labels)
-    one, two = (found.read() for found in datasets.find(str(tmp_path)))
+    one, two = (found.read(ELEVEN) for found in datasets.find(str(tmp_path)))
     assert np.array_equal(one.segmap, np.where(labels < 11, labels, VOID))
     assert two.segmap is None
+    with_void = Taxonomy("toy", ("a", "b", "c"), ((1, 1, 1),) * 3, void=(1,))
+    segmap = datasets.find(str(tmp_path))[0].read(with_void).segmap
+    assert np.array_equal(segmap, np.where((labels < 3) & (labels != 1), labels, VOID))
+    assert datasets.find(str(tmp_path))[0].read().segmap is None
 
 
 def test_camvid_is_found_by_its_split(tmp_path, picture, monkeypatch):
@@ -48,12 +54,12 @@ def test_camvid_is_found_by_its_split(tmp_path, picture, monkeypatch):
     write(tmp_path / "camvid" / "val" / "image" / "one.png", picture)
     write(tmp_path / "camvid" / "val" / "label" / "one.png", np.full((24, 32), 11, np.uint8))
     (found,) = datasets.find("camvid:val")
-    assert (found.read().segmap == VOID).all()
+    assert (found.read(ELEVEN).segmap == VOID).all()
     with pytest.raises(InputError, match="no pictures in 'camvid:tset'"):
         datasets.find("camvid:tset")
 
 
-def test_cityscapes_labels_become_the_eleven_classes(tmp_path, picture, monkeypatch):
+def test_cityscapes_labels_become_ids_of_the_taxonomy(tmp_path, picture, monkeypatch):
     monkeypatch.setenv("SEMPIC_DATA", str(tmp_path))
     root, name = tmp_path / "cityscapes", "bonn_000001_000019"
     labels = np.zeros((24, 32), np.uint8)
@@ -61,11 +67,12 @@ def test_cityscapes_labels_become_the_eleven_classes(tmp_path, picture, monkeypa
     write(root / "leftImg8bit" / "val" / "bonn" / f"{name}_leftImg8bit.png", picture)
     write(root / "gtFine" / "val" / "bonn" / f"{name}_gtFine_labelIds.png", labels)
     (found,) = datasets.find("cityscapes:val")
-    frame = found.read()
-    assert frame.name == name
-    assert (frame.segmap[:8] == CAMVID11.id_of("car")).all()
-    assert (frame.segmap[8:16] == CAMVID11.id_of("pedestrian")).all()
-    assert (frame.segmap[16:] == VOID).all()
+    for classes, names in ((ELEVEN, ("car", "pedestrian")), (NINETEEN, ("car", "person"))):
+        frame = found.read(classes)
+        assert frame.name == name
+        assert (frame.segmap[:8] == classes.id_of(names[0])).all()
+        assert (frame.segmap[8:16] == classes.id_of(names[1])).all()
+        assert (frame.segmap[16:] == VOID).all()
 
 
 def test_what_cannot_be_read_is_an_error_that_names_it(tmp_path, picture):
@@ -74,7 +81,7 @@ def test_what_cannot_be_read_is_an_error_that_names_it(tmp_path, picture):
     (tmp_path / "image" / "text.png").write_text("no picture")
     unfit, text = datasets.find(str(tmp_path))
     with pytest.raises(InputError, match="fits-not"):
-        unfit.read()
+        unfit.read(ELEVEN)
     with pytest.raises(InputError, match=r"text cannot be read"):
         text.read()
     with pytest.raises(InputError, match="no pictures"):
@@ -86,7 +93,7 @@ def test_labels_may_lie_beside_their_pictures(tmp_path, picture):
     write(tmp_path / "a.label.png", np.full((24, 32), 5, np.uint8))
     write(tmp_path / "b.png", picture)
     (tmp_path / ".hidden").write_text("")
-    a, b = (found.read() for found in datasets.find(f"folder:{tmp_path}"))
+    a, b = (found.read(ELEVEN) for found in datasets.find(f"folder:{tmp_path}"))
     assert (a.name, b.name) == ("a.png", "b.png")
     assert (a.segmap == 5).all()
     assert b.segmap is None

@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from codec_cases import planes_of
 from numpy.typing import NDArray
 
 import sempic
-from sempic import container, runtime
-from sempic.codecs import layered, sqgan
+from sempic import api, container, runtime
+from sempic.codecs.layered import LayeredReading
+from sempic.codecs.sqgan import SqGan, SqGanReading
 
 STREAMS = sorted(p for kind in ("sqgan", "layered") for p in (Path(__file__).parent / "golden").glob(f"{kind}-*.smp"))
 TOLERANCE = 1
@@ -25,12 +27,11 @@ TOLERANCE = 1
 
 def integers(data: bytes) -> list[NDArray[Any]]:
     """Return all that is entropy-coded or coded by HEVC in a stream."""
-    stream = container.read(data)
-    if stream.header.codec == sqgan.SqGan.id:
-        tokens = sqgan._Parsed(stream)
-        return [tokens.map.small, tokens.palette, tokens.sent, tokens.tokens]
-    layers = layered._Parsed(stream)
-    return [layers.scene.map.small, layers.scene.palette, layers.values, *(p for x in layers.layers for p in x.planes)]
+    _, reading = api.describe(data)
+    if isinstance(reading, SqGanReading):
+        return [reading.sent_map.small, reading.palette, reading.sent(), reading.tokens]
+    assert isinstance(reading, LayeredReading)
+    return [reading.sent_map.small, reading.palette, reading.values, *planes_of(reading)]
 
 
 def with_threads(count: int) -> Callable[[pytest.MonkeyPatch, runtime.Model], None]:
@@ -55,15 +56,16 @@ def without_optimisations(patch: pytest.MonkeyPatch, model: runtime.Model) -> No
 def in_pytorch(patch: pytest.MonkeyPatch, model: runtime.Model) -> None:
     torch = pytest.importorskip("torch")
     pytest.importorskip("onnx")
-    from sempic.training import models
-    from sempic.training.layered import Layered
-    from sempic.training.sqgan import ImageStream
+    from sempic.training.layered import LayeredNetwork, LayeredRecipe
+    from sempic.training.sqgan import ImageRecipe, ImageStream
 
-    network = ImageStream(11) if model.card.kind == "sqgan" else Layered(11)
+    classes = len(model.taxonomy)
     if model.card.kind == "sqgan":
-        models.restore_stream(network, model, "image")
+        network = ImageStream(classes)
+        ImageRecipe.restore(network, model)
     else:
-        models.restore_picture(network, model)
+        network = LayeredNetwork(classes)
+        LayeredRecipe.restore(network, model)
     network.eval()
 
     class Decoder:
@@ -91,7 +93,7 @@ def test_a_stream_is_read_alike(path):
     except sempic.ModelError:
         pytest.skip("its model is not installed")
     header = container.read(data).header
-    model = runtime.model_by_fingerprint("sqgan" if header.codec == sqgan.SqGan.id else "layered", header.fingerprint)
+    model = runtime.model_of_stream("sqgan" if header.codec == SqGan.id else "layered", header.fingerprint)
     for machine, change in MACHINES.items():
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(model, "_networks", {})

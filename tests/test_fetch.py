@@ -24,7 +24,6 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     stand_in.make_segmenter(tmp_path)
     folder = tmp_path / stand_in.SEGMENTER
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(runtime, "_given", {})
 
     def opened(address: str, timeout: float) -> BytesIO:
         asked.append(address)
@@ -51,7 +50,9 @@ def test_a_model_is_fetched_once_and_known_to_streams(served, tmp_path):
     count = len(asked)
     assert runtime.model(PLACE) is model
     assert len(asked) == count == 2
-    assert runtime.model_by_fingerprint("segmenter", model.card.fingerprint) is model
+    assert runtime.model_of_stream("segmenter", model.card.fingerprint, model) is model
+    with pytest.raises(ModelError, match="not installed"):
+        runtime.model_of_stream("segmenter", model.card.fingerprint ^ 1, model)
     assert len(kept(tmp_path)) == 1
     with pytest.raises(ModelError, match="of kind segmenter; a sqgan is needed"):
         runtime.model(PLACE, "sqgan")

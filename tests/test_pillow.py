@@ -36,6 +36,15 @@ def test_a_size_is_met_and_any_file_object_will_do():
     assert Image.open(out).convert("L").size == (160, 120)
 
 
+def test_settings_are_given_by_name_or_behind_the_codec():
+    expected = sempic.encode(PICTURE, "hevc:scale=half", quality=30)
+    for options in ({"codec": "hevc", "scale": "half"}, {"codec": "hevc:scale=full", "scale": "half"}):
+        out = BytesIO()
+        PICTURE.save(out, "SMP", quality=30, **options)
+        assert out.getvalue() == expected
+    assert expected != STREAM
+
+
 def test_opening_decodes_nothing(monkeypatch):
     asked = []
     decode = sempic.decode

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from sempic import rate
 from sempic.codecs.base import Writer
 from sempic.errors import BudgetError, InputError
+from sempic.rate import Target
 
 
 class Sizes(Writer):
@@ -76,6 +78,67 @@ def test_the_error_names_the_floor() -> None:
 def test_quality_spans_the_steps() -> None:
     writer = Sizes([1] * 64)
     assert [writer.step_of(quality) for quality in (0, 50, 100)] == [0, 32, 63]
-    for quality in (-1, 100.5, math.nan):
-        with pytest.raises(InputError, match="from 0 to 100"):
-            writer.step_of(quality)
+
+
+# -- targets ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"quality": -1}, "from 0 to 100"),
+        ({"quality": 100.5}, "from 0 to 100"),
+        ({"quality": math.nan}, "from 0 to 100"),
+        ({"bpp": 0}, "0 bpp; it must be a number above 0"),
+        ({"bpp": -0.1}, "above 0"),
+        ({"bpp": math.nan}, "above 0"),
+        ({"bpp": math.inf}, "above 0"),
+        ({"size": 0}, "0 bytes; it must be above 0"),
+        ({"size": -5}, "-5 bytes"),
+        ({"quality": 50, "bpp": 0.1}, "only one of quality, bpp and bytes"),
+        ({"quality": 50, "size": 100}, "only one"),
+        ({"bpp": 0.1, "size": 100}, "only one"),
+        ({"quality": 0, "bpp": 0, "size": 0}, "only one"),
+    ],
+)
+def test_impossible_targets_are_sentences(given: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        Target(**given)
+
+
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [
+        ("0.05", Target(bpp=0.05)),
+        (" 1 ", Target(bpp=1)),
+        ("600B", Target(size=600)),
+        ("q30", Target(quality=30)),
+        ("q21.15", Target(quality=21.15)),
+    ],
+)
+def test_targets_are_read_from_texts(text: str, target: Target) -> None:
+    assert Target.parse(text) == target
+
+
+@pytest.mark.parametrize("text", ["", "B", "q", "much", "600b", "6.5B", "q30B", "0,05", "-1", "0", "nan", "q101", "0B"])
+def test_other_texts_are_no_targets(text: str) -> None:
+    with pytest.raises(InputError):
+        Target.parse(text)
+
+
+def test_a_target_is_a_limit_in_bytes_but_for_a_quality() -> None:
+    assert Target(bpp=0.05).limit(1000) == 6
+    assert Target(bpp=8).limit(1000) == 1000
+    assert Target(size=600).limit(1000) == 600
+    assert Target(quality=30).limit(1000) is None
+    assert Target().limit(1000) is None
+
+
+def test_a_target_writes_what_is_asked_for() -> None:
+    writer = Sizes(list(range(10, 74)))
+    assert Target().write(writer) == Target(quality=rate.QUALITY).write(writer) == writer.write(32)
+    assert Target(quality=100).write(writer) == writer.write(63)
+    assert Target(size=40).write(writer) == rate.fit(writer, 40)
+    assert Target(bpp=0.32).write(writer) == rate.fit(writer, 40)
+    with pytest.raises(BudgetError, match="has 10 bytes"):
+        Target(size=9).write(writer)

@@ -82,10 +82,10 @@ def test_own_models_come_before_the_shipped_ones_in_the_order_of_the_variable(ro
 def test_streams_find_their_model_by_kind_and_fingerprint(root):
     install(root, "a", kind="judge")
     mark = runtime.model("a").card.fingerprint
-    assert runtime.model_by_fingerprint("judge", mark).card.name == "a"
+    assert runtime.model_of_stream("judge", mark).card.name == "a"
     for kind, number in (("sqgan", mark), ("judge", mark ^ 1)):
         with pytest.raises(ModelError, match=f"{kind}.*{number:04x}"):
-            runtime.model_by_fingerprint(kind, number)
+            runtime.model_of_stream(kind, number)
 
 
 def test_a_stream_finds_its_model_behind_another_of_the_same_name(root):
@@ -93,7 +93,44 @@ def test_a_stream_finds_its_model_behind_another_of_the_same_name(root):
     mark = Model(runtime.SHIPPED / "same").card.fingerprint
     install(root, "same", content=b"a newer one")
     assert runtime.model("same").folder.parent == root
-    assert runtime.model_by_fingerprint("segmenter", mark).folder.parent == runtime.SHIPPED
+    assert runtime.model_of_stream("segmenter", mark).folder.parent == runtime.SHIPPED
+
+
+def test_a_stream_finds_the_model_that_is_handed_over(root, tmp_path):
+    folder = install(tmp_path / "elsewhere", "mine")
+    given = runtime.model(str(folder))
+    with pytest.raises(ModelError, match=r"not installed; name the model that it was made with \(--model\)"):
+        runtime.model_of_stream("segmenter", given.card.fingerprint)
+    assert runtime.model_of_stream("segmenter", given.card.fingerprint, given) is given
+    with pytest.raises(ModelError):  # it is not remembered
+        runtime.model_of_stream("segmenter", given.card.fingerprint)
+    with pytest.raises(ModelError, match="needs a sqgan model"):
+        runtime.model_of_stream("sqgan", given.card.fingerprint, given)
+
+
+def test_a_model_of_another_kind_is_refused(root):
+    install(root, "one")
+    assert runtime.model("one", "segmenter").card.name == "one"
+    with pytest.raises(ModelError, match="The model 'one' is of kind segmenter; a sqgan is needed"):
+        runtime.model("one", "sqgan")
+
+
+def test_the_default_model_of_a_kind_is_the_shipped_one_before_others(root):
+    with pytest.raises(ModelError, match="No segmenter is installed; name the folder or address of one"):
+        runtime.default("segmenter")
+    install(root, "a-first-by-name")
+    assert runtime.model("", "segmenter").card.name == "a-first-by-name"
+    install(runtime.SHIPPED, "shipped")
+    assert runtime.default("segmenter").folder == runtime.SHIPPED / "shipped"
+    own = install(root, "shipped", content=stand_in.segmenter_network())
+    assert runtime.default("segmenter").folder == own
+    assert runtime.default("segmenter", "camvid11").folder == own
+    with pytest.raises(ModelError, match="No segmenter for the classes of cityscapes19 is installed"):
+        runtime.default("segmenter", "cityscapes19")
+    card = json.loads((root / "a-first-by-name" / "card.json").read_text())
+    other = install(root, "other")
+    (other / "card.json").write_text(json.dumps(card | {"name": "other", "taxonomy": "cityscapes19"}))
+    assert runtime.default("segmenter", "cityscapes19").folder == other
 
 
 def test_the_fingerprint_is_of_the_files_alone():

@@ -15,13 +15,13 @@ import pytest
 from headless import BROWSER, dump
 from PIL import Image, ImageFilter
 
-from sempic import scene
+from sempic import scene, taxonomy
 from sempic.bench import gallery, plane, tables
 from sempic.bench.report import markdown_tables, write_report
 from sempic.bench.results import Point, Result, Row, save
 from sempic.errors import InputError
-from sempic.taxonomy import CAMVID11
 
+CLASSES = taxonomy.load("camvid11")
 PICTURES = [f"frame/{seed:02}" for seed in range(7)]
 WIDTH, HEIGHT = 160, 120
 RATES = {
@@ -47,7 +47,7 @@ def result(label: str, /, **changes) -> Result:
             Row(name, WIDTH, HEIGHT, size, label == "jpegxl" and rate == 0.3, 0.5, 0.25, 0.0, 0.0, 200.0, metrics)
             for name in PICTURES
         )
-        iou = {name: miou + 0.01 * place for place, name in enumerate(CAMVID11.classes)}
+        iou = {name: miou + 0.01 * place for place, name in enumerate(CLASSES.classes)}
         points.append(Point(f"{rate:g}", rate, metrics, iou, rows=rows))
     given = {
         "codec": label.split()[0],
@@ -58,8 +58,10 @@ def result(label: str, /, **changes) -> Result:
         "protocol": "sempic bench drawn:test",
         "hardware": "2 cores",
         "versions": {"sempic": "0.1", "numpy": "2"},
-        "ceiling": {"miou": 0.652} | dict.fromkeys(CAMVID11.classes, 0.7),
+        "ceiling": {"miou": 0.652} | dict.fromkeys(CLASSES.classes, 0.7),
         "points": tuple(points),
+        "judge": "judge-toy 0000",
+        "taxonomy": CLASSES.to_json(),
     }
     return Result(**given | changes)
 
@@ -147,11 +149,13 @@ def test_rates_lie_where_most_codecs_have_points(results):
 def test_classes_are_compared_with_the_originals(results):
     table = tables.classes(results, 0.05)
     assert table is not None
-    assert table.head[2:] == CAMVID11.classes
+    assert table.head[2:] == CLASSES.classes
     assert cells(table, "originals")["sky"] == "70.0"
     best = {row[0].text for row in table.rows if row[2].best}
     assert best == {"sqgan map=half"}
     assert table.missing == ("jpegxl has no point near; its nearest has 0.300 bpp.",)
+    unnamed = [replace(found, judge="", taxonomy={}) for found in results]  # as files of earlier releases
+    assert tables.classes(unnamed, 0.05) == table
     bare = [result("hevc", points=(Point("0.1", 0.1, {"psnr": 20.0}),))]
     assert tables.classes(bare, 0.1) is None
 
@@ -216,8 +220,12 @@ def test_gallery_takes_pictures_that_all_codecs_have(run, results):
     assert caption == "120 bytes, 0.050 bpp"
     assert found.images[place].startswith("data:image/webp;base64,")
     assert found.tiles[level]["jpegxl"]["frame/00"][1] == "720 bytes, 0.300 bpp, 6.0 × the size chosen"
-    assert {crop["title"] for crop in found.crops} <= set(gallery.MATTER)
-    assert found.crops
+    titles = list(dict.fromkeys(crop["title"] for crop in found.crops))
+    labels = [Image.open(run / "work" / "originals" / f"{name}.labels.png") for name in found.originals]
+    pixels = np.bincount(np.concatenate([np.asarray(ids).reshape(-1) for ids in labels]), minlength=256)
+    assert len(titles) == 3
+    assert [pixels[CLASSES.id_of(title)] for title in titles] == sorted(pixels[CLASSES.id_of(t)] for t in titles)
+    assert pixels[CLASSES.id_of(titles[0])] < 0.1 * pixels.max()
 
 
 # -- the page ---------------------------------------------------------------------------------------------------------
@@ -237,6 +245,7 @@ def test_report_fetches_nothing_and_escapes_what_it_shows(run, results):
     assert "old|&lt;b&gt;" in text
     assert "LPIPS needs the package lpips." in text
     assert "sempic bench drawn:test" in text
+    assert "judge-toy 0000, for the classes of camvid11" in text
 
 
 def test_several_settings_of_a_codec_make_a_plane(tmp_path):
@@ -275,7 +284,7 @@ def test_results_that_cannot_be_shown_together_are_refused(tmp_path):
 
 def test_a_missing_package_is_named(tmp_path, monkeypatch):
     keep([result("hevc")], tmp_path)
-    monkeypatch.setattr("sempic.bench.page.find_spec", lambda name: None if name == "matplotlib" else object())
+    monkeypatch.setattr("sempic.bench.html.find_spec", lambda name: None if name == "matplotlib" else object())
     with pytest.raises(InputError, match="matplotlib: pip install"):
         write_report(tmp_path)
     assert not list(tmp_path.glob("*.html"))

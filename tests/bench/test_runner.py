@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-from dataclasses import replace
+import shutil
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import stand_in
 from PIL import Image
 
 import sempic
-from sempic import datasets
-from sempic.bench import results, runner
-from sempic.bench.jobs import Contender, Target, encode_picture, measure_picture
+from sempic import datasets, runtime
+from sempic.bench import jobs, judge, results, runner
+from sempic.bench.jobs import OperatingPoint, encode_picture, measure_picture
 from sempic.codecs import spic
-from sempic.codecs.base import Decoded
+from sempic.codecs.base import Contents, Decoded, Reading
 from sempic.codecs.classic.hevc import Hevc
+from sempic.codecs.spec import Spec
 from sempic.errors import InputError
 from sempic.scene import draw
+from sempic.taxonomy import Taxonomy
 
-TARGETS = [Target.parse("0.1"), Target.parse("q60")]
+HEVC = Spec.parse("hevc")
+POINTS = OperatingPoint.parse_all("0.1,q60")
 NAMES = ["psnr", "agreement", "miou"]
 
 
@@ -41,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def bench(folder: Path, out: Path, **options) -> results.Result:
     pictures = datasets.find(str(folder))
-    (result,) = runner.run(str(folder), pictures, [Contender("hevc")], TARGETS, NAMES, out, workers=2, **options)
+    (result,) = runner.run(str(folder), pictures, [HEVC], POINTS, NAMES, out, workers=2, **options)
     return result
 
 
@@ -119,13 +125,13 @@ def test_an_interrupted_run_goes_on_and_does_nothing_twice(folder, finished, tmp
 
 
 def test_a_picture_that_changed_is_measured_anew(folder, finished, tmp_path):
-    bench(folder, tmp_path)
+    shutil.copytree(finished[0] / "work", tmp_path / "work")
     source = tmp_path / "data" / "image"
     source.mkdir(parents=True)
     for path in (folder / "image").glob("street-*.png"):
         Image.open(path).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(source / path.name)
     flipped = bench(tmp_path / "data", tmp_path)
-    assert flipped.points[0].rows != bench(folder, tmp_path / "other").points[0].rows
+    assert flipped.points[0].rows != finished[1].points[0].rows
     assert flipped.ceiling == {}
 
 
@@ -135,6 +141,8 @@ def test_results_survive_their_file(finished, tmp_path):
     assert results.load_all(tmp_path) == [result]
     plain = json.loads((tmp_path / "hevc.json").read_text())
     assert plain["schema"] == results.SCHEMA
+    assert plain["judge"].startswith("judge-")
+    assert Taxonomy.from_json(plain["taxonomy"]).classes == result.classes
     (tmp_path / "hevc.json").write_text(json.dumps(plain | {"schema": 99}))
     with pytest.raises(InputError, match="schema 99"):
         results.load_all(tmp_path)
@@ -145,44 +153,121 @@ def test_results_survive_their_file(finished, tmp_path):
         results.load_all(tmp_path / "nowhere")
 
 
+def test_result_files_are_json_with_null_for_nan(finished, tmp_path):
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    _, result = finished
+    row = replace(result.points[0].rows[0], metrics={"psnr": 30.0, "ms_ssim": math.nan})
+    point = replace(result.points[0], metrics={"psnr": 30.0, "ms_ssim": math.nan}, rows=(row,))
+    results.save(replace(result, points=(point,)), tmp_path / "hevc.json")
+    text = (tmp_path / "hevc.json").read_text()
+    plain = json.loads(text, parse_constant=refuse)["points"][0]
+    assert plain["metrics"] == plain["rows"][0]["metrics"] == {"psnr": 30, "ms_ssim": None}
+    assert sum('"picture": ' in line for line in text.splitlines()) == 1  # a row is one line
+    (read,) = results.load(tmp_path / "hevc.json").points
+    assert math.isnan(read.metrics["ms_ssim"])
+    assert math.isnan(read.rows[0].metrics["ms_ssim"])
+
+
+def test_committed_results_can_be_read():
+    found = results.load_all(Path(__file__).parents[2] / "docs" / "results")
+    assert {"sqgan", "layered", "spic", "hevc"} <= {result.label for result in found}
+    assert all(result.settings == {} and result.classes == () and len(result.ceiling) == 12 for result in found)
+
+
 def test_the_codecs_smallest_file_stands_in_where_a_size_is_too_small():
     image = draw(0, 64, 48).image
-    encoded = encode_picture(image, Contender("hevc"), Target.parse("5B"))
+    encoded = encode_picture(image, HEVC, OperatingPoint.parse("5B"))
     assert encoded.above
-    assert not encode_picture(image, Contender("hevc"), Target.parse("5000B")).above
+    assert not encode_picture(image, HEVC, OperatingPoint.parse("5000B")).above
 
 
 @pytest.mark.parametrize("text", ["", "x", "0.1bpp", "q", "B", "1.5B"])
 def test_points_that_make_no_sense_are_errors(text):
-    with pytest.raises(InputError, match="is no point"):
-        Target.parse(text)
+    with pytest.raises(InputError, match="is no size"):
+        OperatingPoint.parse(text)
 
 
-def test_contenders_are_read_with_their_settings():
-    assert Contender.parse(" hevc ") == Contender("hevc")
-    chosen = Contender.parse("sqgan:map=half+denoise=0.3")
-    assert chosen.settings == {"map": "half", "denoise": 0.3}
-    assert chosen.label == "sqgan map=half denoise=0.3"
-    with pytest.raises(InputError, match="known are"):
-        Contender.parse("gif")
-    with pytest.raises(InputError, match="'colour' is not a setting"):
-        Contender.parse("sqgan:colour=1")
+def test_settings_are_kept_as_they_were_given():
+    chosen = Spec.parse("sqgan:map=half+simplify=0.3+protect=0.5")
+    assert chosen.given == {"map": "half", "simplify": 0.3, "protect": 0.5}
+    assert chosen.label == "sqgan map=half simplify=0.3 protect=0.5"
+    assert HEVC.given == {}
 
 
 def test_options_of_decoding_reach_the_decoder(monkeypatch):
-    chosen = Contender.parse("spic:scale=6+steps=0+guidance=1.5")
-    assert chosen.split() == ({"scale": 6}, {"steps": 0, "guidance": 1.5})
-    for wrong in ("spic:steps=51", "hevc:steps=3", "spic:progress=1"):
-        with pytest.raises(InputError):
-            Contender.parse(wrong)
+    drawn = []
 
-    seen = []
+    class Once(Reading):
+        contents = Contents((), detail={"layers": 3, "map": "half"})
+
+        def draw(self, options, layers=None):
+            drawn.append(options)
+            return Decoded(image)
+
     monkeypatch.setattr(Hevc, "Options", spic.Options)
-    monkeypatch.setattr(Hevc, "decode", lambda self, stream, options: seen.append(options) or Decoded(image))
+    monkeypatch.setattr(Hevc, "read", lambda self, stream, model: Once())
     image = draw(0, 64, 48).image
-    encoded = encode_picture(image, Contender("hevc", {"steps": 3}), Target.parse("q50"))
-    measure_picture(datasets.Frame("street", image, None), encoded, ["psnr"])
-    assert seen == [spic.Options(steps=3)]
+    spec = Spec.parse("hevc:steps=3")
+    data = encode_picture(image, spec, OperatingPoint.parse("q50")).data
+    measured = measure_picture(datasets.Frame("street", image, None), data, spec, ["psnr"])
+    assert drawn == [spic.Options(steps=3)]
+    assert measured.detail == {"layers": 3}
+
+
+def test_pictures_are_decoded_once_and_analysed_once_for_all_points(monkeypatch):
+    calls = []
+
+    def count(name):
+        called = getattr(Hevc, name)
+        monkeypatch.setattr(Hevc, name, lambda self, *args: calls.append(name) or called(self, *args))
+
+    for name in ("analyse", "read", "expand"):
+        count(name)
+    frame = datasets.Frame("street", draw(5, 64, 48).image, None)
+    for point in POINTS:
+        data = encode_picture(frame.image, HEVC, point).data
+        measured = measure_picture(frame, data, HEVC, ["psnr"])
+        assert measured.seconds > measured.read_s == 0  # a classic codec has no entropy decoding of its own
+    assert calls == ["analyse", "read", "expand", "read", "expand"]
+
+
+def test_reading_and_drawing_are_timed_apart(monkeypatch):
+    ticks = iter((0, 2, 7))
+
+    class Slow(Reading):
+        contents = Contents(())
+
+        def draw(self, options, layers=None):
+            return Decoded(image)
+
+    monkeypatch.setattr(Hevc, "learnt", True)
+    image = draw(0, 64, 48).image
+    data = sempic.encode(image, "hevc")
+    monkeypatch.setattr(Hevc, "read", lambda self, stream, model: Slow())
+    monkeypatch.setattr(jobs.time, "perf_counter", lambda: next(ticks))
+    measured = measure_picture(datasets.Frame("street", image, None), data, HEVC, [])
+    assert (measured.read_s, measured.seconds) == (2, 7)
+
+
+def test_the_classes_are_the_judges(folder, tmp_path, monkeypatch):
+    """A judge of three classes that takes the place of the one that ships: labels, IoU and files are of its classes."""
+    toy = Taxonomy("toy", ("sky", "building", "ground"), ((1, 1, 1), (2, 2, 2), (3, 3, 3)))
+    into = tmp_path / "models" / judge.model().card.name
+    into.mkdir(parents=True)
+    (into / "judge.onnx").write_bytes(stand_in.segmenter_network(stride=1, classes=len(toy)))
+    files = runtime.hashes(into, ["judge.onnx"])
+    card = runtime.Card(into.name, "judge", "A toy.", toy.to_json(), 1, files)
+    (into / "card.json").write_text(json.dumps(asdict(card)))
+    monkeypatch.setenv("SEMPIC_MODELS", str(into.parent))
+    result = bench(folder, tmp_path / "out")
+    assert result.judge == f"{into.name} {card.fingerprint:04x}"
+    assert result.classes == toy.classes
+    assert result.points[0].iou.keys() <= set(toy.classes)
+    assert result.points[0].iou
+    labels = np.asarray(Image.open(tmp_path / "out" / "work" / "originals" / "street-0.labels.png"))
+    assert set(np.unique(labels)) <= {0, 1, 2, 255}
 
 
 def test_ray_and_the_process_pool_agree(folder, finished, tmp_path):

@@ -5,14 +5,28 @@ import pytest
 from PIL import Image
 from synthetic import blobs
 
-from sempic.coding.segmap import SegmapTables
+from sempic.coding.net import IntegerNet
+from sempic.training import tables as fitting
 
 
 @pytest.fixture(scope="session")
 def tables():
     """Tables of five classes, learnt in a second."""
     rng = np.random.default_rng(1)
-    return SegmapTables.fit([blobs(rng, 24, 32) for _ in range(30)], 5, width=16, train_steps=60)
+    return fitting.fit_segmap([blobs(rng, 24, 32) for _ in range(30)], 5, width=16, steps=60)
+
+
+@pytest.fixture
+def network_calls(monkeypatch):
+    """The number of samples of each call of an integer network: what coding takes its time for."""
+    calls, run = [], IntegerNet.frequencies
+
+    def counted(network, features, groups=None):
+        calls.append(len(features))
+        return run(network, features, groups)
+
+    monkeypatch.setattr(IntegerNet, "frequencies", counted)
+    return calls
 
 
 @pytest.fixture(scope="session")

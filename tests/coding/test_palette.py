@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sempic.coding import palette
 from sempic.coding.palette import ABSENT, LEVELS, PaletteTables
 from sempic.errors import StreamError
+from sempic.training.tables import fit_palette
 
 CLASSES = 11
 
@@ -21,7 +22,7 @@ def random_levels(seed: int) -> np.ndarray:
     return levels
 
 
-TABLES = PaletteTables.fit([random_levels(seed) for seed in range(5)])
+TABLES = fit_palette([random_levels(seed) for seed in range(5)])
 
 
 @given(st.integers(0, 2**32))
@@ -48,7 +49,7 @@ def test_any_bytes_are_levels_or_an_error(data):
 
 def test_what_was_seen_often_is_cheap():
     levels = random_levels(7)
-    fitted = PaletteTables.fit([levels] * 50)
+    fitted = fit_palette([levels] * 50)
     assert len(palette.encode(levels, fitted)) < len(palette.encode(levels, TABLES)) / 2
     stored = PaletteTables.from_arrays(fitted.arrays())
     assert palette.encode(levels, stored) == palette.encode(levels, fitted)

@@ -1,4 +1,4 @@
-import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import blobs
 
-from sempic.coding.resample import enlarge, shrink
 from sempic.errors import InputError
+from sempic.segmap.resample import enlarge, shrink
 
 
 @settings(deadline=None)
@@ -55,8 +55,11 @@ def test_bad_arguments():
         enlarge(np.zeros((4, 4), np.uint8), 4, 12, 16)
 
 
-def test_speed():
+def test_all_is_worked_out_in_two_bytes_a_pixel_and_class_after_class():
+    """So it is quick, too: what takes its time are passes over memory."""
     small = blobs(np.random.default_rng(0), 90, 120, 11)
-    begin = time.process_time()
+    tracemalloc.start()
     enlarge(small, 4, 360, 480)
-    assert time.process_time() - begin < 0.15
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 * 2 * 360 * 480

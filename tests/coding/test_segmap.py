@@ -2,7 +2,6 @@ import hashlib
 import io
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -12,10 +11,10 @@ from hypothesis.extra import numpy as hnp
 from synthetic import blobs
 
 from sempic import runtime
-from sempic.codecs.sqgan import MODEL
 from sempic.coding import segmap
-from sempic.coding.resample import shrink
 from sempic.errors import InputError, StreamError
+from sempic.segmap.resample import shrink
+from sempic.training.tables import fit_segmap
 
 _IDS = st.sampled_from([0, 1, 2, 3, 4, 255])
 
@@ -46,14 +45,14 @@ def test_large_map_in_several_batches(tables):
 
 def test_class_never_seen_in_training():
     rng = np.random.default_rng(0)
-    tables = segmap.SegmapTables.fit([blobs(rng, 20, 20, 2, with_void=False)] * 3, 7, width=8, train_steps=5)
+    tables = fit_segmap([blobs(rng, 20, 20, 2, with_void=False)] * 3, 7, width=8, steps=5)
     round_trip(rng.integers(0, 7, (20, 30), np.uint8), tables)
     round_trip(np.full((9, 9), 6, np.uint8), tables)
 
 
 def test_maps_without_borders_train():
     """Far from a border there is nothing for the network to learn, yet it must exist."""
-    tables = segmap.SegmapTables.fit([np.zeros((1, 1), np.uint8)], 1, width=8, train_steps=2)
+    tables = fit_segmap([np.zeros((1, 1), np.uint8)], 1, width=8, steps=2)
     round_trip(np.zeros((5, 5), np.uint8), tables)
 
 
@@ -81,7 +80,6 @@ def test_shipped_tables_decode_in_another_process(tables, tmp_path):
     script = """
 import hashlib, sys, numpy as np
 from sempic import runtime
-from sempic.codecs.sqgan import MODEL
 from sempic.coding import segmap
 folder = sys.argv[1]
 tables = segmap.SegmapTables.from_arrays(np.load(folder + "/tables.npz"))
@@ -93,32 +91,32 @@ print(hashlib.sha256(picture.tobytes()).hexdigest())
     assert printed == hashlib.sha256(picture.tobytes()).hexdigest()
 
 
-def test_camvid_quarter_size(camvid_labels):
+def test_camvid_quarter_size(camvid_labels, network_calls):
     """A short training on every 4th map gets near the shipped tables; every 8th test map is coded."""
     maps = [shrink(m, 4) for m in camvid_labels("train", 4)]
-    tables = segmap.SegmapTables.fit(maps, 11, width=32, train_steps=300)
+    tables = fit_segmap(maps, 11, width=32, steps=300)
     test = [shrink(m, 4) for m in camvid_labels("test", 8)]
-    begin = time.process_time()
     sizes = [len(round_trip(picture, tables)) for picture in test]
-    seconds = (time.process_time() - begin) / len(test)
     file = io.BytesIO()
     np.savez_compressed(file, **tables.arrays())
     assert np.mean(sizes) < 310
-    assert seconds < 0.3  # both ways; 0.04 on an idle machine
+    # Encoding takes a call or two for a segmap, decoding one for each diagonal with a border.
+    assert len(network_calls) <= len(test) * (2 + 2 * 89 + 120)
+    assert sum(network_calls) < 0.7 * 2 * len(test) * test[0].size
     assert len(file.getvalue()) < 300_000
 
 
 @pytest.mark.sqgan
-def test_the_shipped_tables_meet_their_rate_on_all_test_labels(camvid_labels):
-    """0.0769 bpp at full size; JPEG XL takes 0.139."""
+def test_the_shipped_tables_meet_their_rate_on_test_labels(camvid_labels):
+    """0.0769 bpp at full size, of all; every fourth is coded here. JPEG XL takes 0.139."""
     tables = segmap.SegmapTables.from_arrays(_shipped("segmap1."))
-    maps = camvid_labels("test", 1)
+    maps = camvid_labels("test", 4)
     sizes = [len(segmap.encode(picture, tables)) for picture in maps]
     assert 8 * sum(sizes) / sum(picture.size for picture in maps) <= 0.080
-    for picture in maps[::60]:
+    for picture in maps[::15]:
         assert np.array_equal(segmap.decode(segmap.encode(picture, tables), *picture.shape, tables), picture)
 
 
 def _shipped(prefix: str) -> dict[str, np.ndarray]:
-    shipped = runtime.model(MODEL).tables
+    shipped = runtime.default("sqgan").tables
     return {name.removeprefix(prefix): array for name, array in shipped.items() if name.startswith(prefix)}

@@ -141,7 +141,7 @@ def _work(folder: Path, first: int, count: int) -> None:
 def _execute(number: int, streams: list[bytes], chances: list[float], done: dict[str, Any]) -> bool:
     """Do one execution; return whether the stream was accepted.
 
-    Every fourth one is plain damage; of the others, every third is inspected as well.
+    Every fourth one is plain damage.
     """
     import hostile
 
@@ -151,7 +151,7 @@ def _execute(number: int, streams: list[bytes], chances: list[float], done: dict
         done["damages"] += 1
         hostile.check_damage(original, hostile.damage(original, chance))
         return False
-    return hostile.check(hostile.mutate(original, chance, streams), inspected=number % 4 == 1)
+    return hostile.check(hostile.mutate(original, chance, streams))
 
 
 def _guide(seconds: float) -> None:

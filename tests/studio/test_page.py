@@ -16,8 +16,9 @@ import stand_in
 from PIL import Image
 
 import sempic
+from sempic.codecs.sqgan import Settings
 from sempic.scene import draw
-from sempic.studio import work
+from sempic.studio.tasks import LIMIT_BYTES
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium or google-chrome on PATH")
@@ -98,8 +99,8 @@ def choose(page: sync_api.Page, codec: str) -> None:
     page.get_by_role("option", name=codec, exact=True).click()
 
 
-def spent(page: sync_api.Page) -> list[str]:
-    """What the bytes are spent on."""
+def parts(page: sync_api.Page) -> list[str]:
+    """What the bytes are used for."""
     return page.frame_locator("#result iframe").locator(".parts th").all_inner_texts()
 
 
@@ -118,7 +119,7 @@ def test_a_picture_goes_up_and_its_stream_comes_down_and_goes_up_again(page, tmp
     page.click("#encode")
     says(page, "Done. sqgan: ")
     assert shown(page)[:5] == ["original", "sqgan", "segmap", "relevance", "hevc"]
-    assert spent(page)[:5] == ["header", "framing", "map", "palette", "tokens, band 1"]
+    assert parts(page)[:5] == ["header", "framing", "segmap", "palette", "tokens, band 1"]
     shoot(page, "phone", 390)
     shoot(page, "desktop")
     result = page.frame_locator("#result iframe")
@@ -131,7 +132,9 @@ def test_a_picture_goes_up_and_its_stream_comes_down_and_goes_up_again(page, tmp
         result.locator("a.download").click()
     coming.value.save_as(tmp_path / "street-sqgan.smp")
     assert coming.value.suggested_filename == "street-sqgan.smp"
-    assert (tmp_path / "street-sqgan.smp").read_bytes() == sempic.encode(picture, bytes=600, keep={"sky": 0})
+    assert (tmp_path / "street-sqgan.smp").read_bytes() == sempic.encode(
+        picture, bytes=600, settings=Settings(keep={"sky": 0})
+    )
 
     page.reload()
     page.set_input_files("#file input[type=file]", tmp_path / "street-sqgan.smp")
@@ -151,12 +154,15 @@ def test_layers_and_steps_are_sliders(page, tmp_path):
     says(page, "160 × 120 pixels")
     choose(page, "layered")
     page.locator("#layers input[type=number]").fill("2")
+    page.get_by_role("button", name="Further settings").click()
+    page.locator("#settings textarea, #settings input").fill("map=half")
     page.locator("#size input[type=number]").fill("3000")
     page.keyboard.press("Enter")
     page.click("#encode")
     says(page, "Done. layered: ")
     assert shown(page) == ["original", "layered", "segmap", "hevc", "av1", "jpeg"]
-    assert spent(page)[-2:] == ["layer 1", "layer 2"]
+    assert parts(page)[-2:] == ["layer 1", "layer 2"]
+    result.get_by_text("cells of 2×2").wait_for()
     heading = result.locator("h1")
     whole = heading.inner_text()
     page.locator("#shown-layers input[type=range]").press("ArrowLeft")
@@ -179,13 +185,13 @@ def test_mistakes_are_one_sentence(page, tmp_path):
     page.set_input_files("#file input[type=file]", tmp_path / "bad.png")
     says(page, "'bad.png' is not a picture that can be read.")
     shoot(page, "error")
-    (tmp_path / "large.png").write_bytes(bytes(work.LIMIT_BYTES + 1))
+    (tmp_path / "large.png").write_bytes(bytes(LIMIT_BYTES + 1))
     page.set_input_files("#file input[type=file]", tmp_path / "large.png")
     page.get_by_text(re.compile("exceed the maximum allowed size")).first.wait_for()
 
 
 def working(studio: subprocess.Popen[str]) -> bool:
-    """Whether a process of the studio's is at work."""
+    """Whether the studio has a process to work in."""
     children = [pid for path in Path("/proc").glob(f"{studio.pid}/task/*/children") for pid in path.read_text().split()]
     return any(b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children)
 

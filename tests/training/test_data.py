@@ -11,10 +11,14 @@ from stand_in import scene
 from sempic import datasets
 from sempic.datasets import Frame
 from sempic.errors import InputError
-from sempic.taxonomy import CAMVID11
+from sempic.taxonomy import load as load_taxonomy
 from sempic.training import data
-from sempic.training.recipe_sqgan import random_fractions
-from sempic.training.sampler import Pool, Sampler, Source
+from sempic.training.options import OBJECTS, PASTED
+from sempic.training.sampler import CropSampler, Pool, Source, colour_planes
+from sempic.training.sqgan import random_fractions
+
+TAXONOMY = load_taxonomy("camvid11")
+CAR, PEDESTRIAN = TAXONOMY.id_of("car"), TAXONOMY.id_of("pedestrian")
 
 
 def frame(seed: int = 0, width: int = 96, height: int = 72) -> Frame:
@@ -37,7 +41,7 @@ def test_camvid_and_photos_load_from_a_folder(tmp_path, monkeypatch):
     Image.fromarray(label).save(camvid / "label" / "b.png")
     Image.fromarray(picture.image).save(tmp_path / "photos" / "p.webp", lossless=True)
     monkeypatch.setenv("SEMPIC_DATA", str(tmp_path))
-    (street,), (photo,) = ([p.read() for p in datasets.find(name)] for name in ("camvid:train", "photos"))
+    (street,), (photo,) = ([p.read(TAXONOMY) for p in datasets.find(name)] for name in ("camvid:train", "photos"))
     assert (street.name, photo.name) == ("b", "p.webp")
     assert np.array_equal(street.image, picture.image)
     assert np.array_equal(photo.image, picture.image)
@@ -86,15 +90,16 @@ def test_tensors_are_in_0_to_1_and_ids_whole():
     assert ids.dtype == torch.int64
 
 
-def sampler(share: float, pedestrians: bool = True, crop: int = 64) -> Sampler:
+def sampler(share: float, pedestrians: bool = True, crop: int = 64, **colours: float) -> CropSampler:
     street = flat(50, 3)
     if pedestrians:
-        street.segmap[10:30, 10:20] = CAMVID11.id_of("pedestrian")
+        street.segmap[10:30, 10:20] = PEDESTRIAN
         street.image[10:30, 10:20] = 250
     photo = flat(120, None)
     predicted = np.full((64, 64), 4, np.uint8), np.full((64, 64), 5, np.uint8)
-    pools = Pool([Source(street, predicted[0])], share), Pool([Source(photo, predicted[1])], 1 - share)
-    return Sampler(pools, crop)
+    of_street, of_photo = Source(street, predicted[0], TAXONOMY), Source(photo, predicted[1], TAXONOMY)
+    pools = Pool([of_street], share), Pool([of_photo], 1 - share)
+    return CropSampler(pools, TAXONOMY, crop, PASTED, OBJECTS, **colours)
 
 
 def test_street_scenes_have_labels_and_photos_their_prediction():
@@ -110,19 +115,100 @@ def test_street_scenes_have_labels_and_photos_their_prediction():
 
 
 def test_rare_things_are_pasted_into_the_picture_and_both_maps():
-    label = CAMVID11.id_of("pedestrian")
     images, send, labels, _ = sampler(1.0).draw(12, True, np.random.default_rng(0))
-    pasted = send == label  # the prediction knows no pedestrian, so these were pasted
+    pasted = send == PEDESTRIAN  # the prediction knows no pedestrian, so these were pasted
     assert pasted.any((1, 2)).sum() >= 4
-    assert (labels[pasted] == label).all()
+    assert (labels[pasted] == PEDESTRIAN).all()
     assert images.mean(1)[pasted].min() > images.mean(1)[labels == 3].max()
 
 
-def test_palettes_have_the_colours_of_the_whole_picture():
-    images, _, _, palettes = sampler(0.0).draw(3, True, np.random.default_rng(0))
-    assert palettes.shape == (3, 11, 3)
-    assert (palettes[:, 5] - images.mean((2, 3))).abs().max() < 0.04
-    assert (palettes[:, :5] - 0.5).abs().max() < 0.2  # classes that are not there are a middle grey, jittered
+def two_halves() -> tuple[np.ndarray, np.ndarray]:
+    """A road, dark on the left and light on the right, and what its segmap calls it."""
+    image = np.full((64, 64, 3), 40, np.uint8)
+    image[:, 32:] = 200
+    return image, np.full((64, 64), 3, np.uint8)
+
+
+@pytest.mark.parametrize("hue", [0.0, 1.0])
+def test_colours_are_those_of_classes_in_the_whole_picture(hue):
+    image, segmap = two_halves()
+    source = Source(Frame("", image, None), segmap, TAXONOMY)
+    drawn = CropSampler([Pool([source], 1.0)], TAXONOMY, 16, hue=hue).draw(4, True, np.random.default_rng(0))
+    assert drawn.colours.shape == (4, 3, 4, 4)
+    assert drawn.colours.dtype == torch.float32
+    assert drawn.colours.std((2, 3)).max() < 1e-6
+    whole = data.random_jitter(0, np.random.default_rng(0))(image).mean((0, 1)) / 255
+    assert abs(drawn.colours.mean() - whole.mean()) < 0.15  # jittered
+    assert drawn.images.std((2, 3)).max() > 0.1  # while crops are of one half or the other
+
+
+def test_planes_have_the_colours_of_objects_and_grey_for_void():
+    image, segmap = two_halves()
+    segmap[8:24, 8:24] = segmap[8:24, 40:56] = CAR
+    image[8:24, 8:24], image[8:24, 40:56] = (150, 70, 60), (60, 80, 150)
+    segmap[60:, 60:] = CAR  # one cell is no object
+    segmap[:4] = 255
+    palette = np.full((11, 3), 0.25, np.float32)
+    plain = colour_planes(image, segmap, palette)
+    assert plain.shape == (3, 16, 16)
+    assert (plain[:, 1:] == 0.25).all()
+    assert (plain[:, 0] == 0.5).all()
+    planes = colour_planes(image, segmap, palette, [CAR])
+    changed = (planes != plain).any(0)
+    assert changed[2:6, 2:6].all()
+    assert changed[2:6, 10:14].all()
+    assert changed.sum() == 32
+    assert np.abs(planes[:, 3, 3] * 255 - (150, 70, 60)).max() <= 10
+    assert np.abs(planes[:, 3, 11] * 255 - (60, 80, 150)).max() <= 10
+
+
+def test_crops_have_the_colours_of_objects_as_often_as_asked():
+    image, segmap = two_halves()
+    segmap[:, :28] = segmap[:, 36:] = CAR  # a dark one and a light one
+    source = Source(Frame("", image, None), segmap, TAXONOMY)
+    for share in (0.0, 1.0):
+        made = CropSampler([Pool([source], 1.0)], TAXONOMY, 32, objects=OBJECTS, object_colours=share)
+        images, send, _, colours = made.draw(8, True, np.random.default_rng(0))
+        cells = torch.nn.functional.avg_pool2d(images, 4)
+        cars = (torch.nn.functional.avg_pool2d((send == CAR).float()[:, None], 4) == 1).expand(-1, 3, -1, -1)
+        assert cars.any()
+        assert ((cells - colours)[cars].abs().max() < 0.05) == bool(share)
+
+
+def test_tints_colour_what_is_pasted_and_cars_where_they_are():
+    def saturation(images: torch.Tensor, places: torch.Tensor) -> float:
+        return float((images.amax(1) - images.amin(1))[places].mean())
+
+    for tint, least, most in ((0.0, 0.0, 0.15), (1.0, 0.3, 1.0)):
+        images, send, _, _ = sampler(1.0, tint=tint).draw(12, True, np.random.default_rng(0))
+        assert least <= saturation(images, send == PEDESTRIAN) <= most
+        frame = flat(150, 3)
+        frame.segmap[20:50, 20:50] = CAR
+        source = Source(frame, frame.segmap, TAXONOMY)
+        made = CropSampler([Pool([source], 1.0)], TAXONOMY, 64, PASTED, OBJECTS, tint=tint)
+        images, send, _, _ = made.draw(12, True, np.random.default_rng(0))
+        assert least / 2 <= saturation(images, send == CAR) <= most
+        assert saturation(images, send == 3) < 0.1
+
+
+def test_a_rotation_of_hue_keeps_grey_and_brightness_and_turns_colours():
+    greys = np.repeat(np.arange(0, 256, 5, dtype=np.uint8)[:, None], 3, 1)
+    colours = np.array([[120, 90, 100], [90, 120, 110]], np.uint8)
+    turned = []
+    for seed in range(6):
+        hue = data.random_hue(np.random.default_rng(seed))
+        assert np.abs(hue(greys).astype(int) - greys).max() <= 1
+        assert np.abs((hue(colours) - colours.astype(float)) @ data.LUMA).max() < 2
+        turned.append(hue(colours))
+    assert np.std(turned, 0).max() > 10
+
+
+def test_a_tint_keeps_brightness():
+    colours = np.full((1, 3), 100, np.uint8)
+    tinted = [data.random_tint(np.random.default_rng(seed))(colours)[0] for seed in range(20)]
+    unclipped = [colour for colour in tinted if colour.max() < 255]
+    assert np.abs(np.array(unclipped) @ data.LUMA - 100).max() < 2
+    assert np.ptp(tinted, 1).min() > 20
 
 
 def test_the_same_generator_draws_the_same_batch():

@@ -1,7 +1,8 @@
-"""From weights to ONNX and back."""
+"""A run becomes a model that the codec uses."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,156 +10,105 @@ import onnx
 import pytest
 import torch
 from onnx import numpy_helper
-from torch import nn
-from torch.export import Dim
+from PIL import Image
+from stand_in import scene
 
+import sempic
 from sempic import runtime
-from sempic.errors import ModelError
-from sempic.training import export, models
-from sempic.training.layered import Layered
-from sempic.training.segmenters import Segmenter
-from sempic.training.sqgan import ImageStream, MapStream
+from sempic.errors import InputError, ModelError
+from sempic.training import config, export, recipe, tables, weights
+from sempic.training.loop import train
+from sempic.training.sqgan import ImageRecipe
 
 
 @pytest.fixture(scope="module")
-def segmenter() -> Segmenter:
-    """A segmenter whose running statistics are not those of a fresh one."""
-    torch.manual_seed(0)
-    network = Segmenter(11, pretrained=False)
-    with torch.no_grad():
-        network(torch.rand(2, 3, 64, 64))
-    return network.eval()
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of scenes and a tiny run on them, whose tables take no time to fit."""
+    folder = tmp_path_factory.mktemp("exported")
+    (folder / "mine").mkdir()
+    for seed in range(2):
+        Image.fromarray(scene(seed, 192, 144).image).save(folder / "mine" / f"{seed}.png")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        settings = ["init=", "data=folder:mine", "steps=1", "batch=1", "crop=64"]
+        settings += ["precision=fp32", "widths=[16,16,16,16]"]
+        options = config.load("spic", settings)
+        config.save(options, folder / "run")
+        train(recipe.build(options), folder / "run", options)
+    return folder
 
 
-@pytest.fixture(scope="module")
-def exported(segmenter: Segmenter, tmp_path_factory: pytest.TempPathFactory) -> runtime.Model:
-    folder = tmp_path_factory.mktemp("models") / "segmenter-test"
-    folder.mkdir()
-    h, w = 32 * Dim("h", min=1, max=256), 32 * Dim("w", min=1, max=256)
-    export.write_network(
-        models._FullSize(segmenter),
-        folder / "segmenter.onnx",
-        {"image": torch.rand(1, 3, 96, 128)},
-        ["logits"],
-        {"image": {2: h, 3: w}},
-    )
-    export.write_card(folder, "segmenter", "A test's.", export.count_parameters(segmenter), {"steps": 1})
-    return runtime.Model(folder)
+@pytest.fixture(autouse=True)
+def _quick(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fit = tables.fit_network
+    monkeypatch.setattr(tables, "fit_network", lambda *given, **more: fit(*given, **more | {"steps": 10, "width": 16}))
+    monkeypatch.chdir(folder)
 
 
-@pytest.mark.parametrize("size", [(32, 32), (64, 160)])
-def test_onnx_runtime_answers_as_torch_does(segmenter, exported, size):
-    image = torch.rand(1, 3, *size)
-    with torch.no_grad():
-        expected = models._FullSize(segmenter)(image).numpy()
-    network = exported.network("segmenter")
-    assert list(network.inputs) == ["image"]
-    (logits,) = network.run(image=image.numpy())
-    assert logits.shape == (1, 11, *size)
-    assert logits.dtype == np.float32
-    assert np.abs(logits - expected).max() < 0.01 * np.abs(expected).max() + 1e-3
+def test_a_run_becomes_a_model_that_encodes_and_decodes(folder):
+    done = export.export(Path("run"), Path("my-model"))
+    assert list(done.differences) == ["denoiser/image"]
+    assert done.differences["denoiser/image"] < weights.TOLERANCE
+    card = runtime.Model(folder / "my-model").card
+    assert (card.name, card.kind) == ("my-model", "spic")
+    training = card.training
+    assert card.taxonomy["classes"]["sky"] == [128, 178, 230]
+    assert training["options"]["widths"] == [16, 16, 16, 16]
+    assert (training["steps"], training["metrics"]["pictures"]) == (1, 2)
+    assert training["metrics"]["psnr_db"] > 5
+    assert len(training["data_sha256"]) == 64
+    page = Path("my-model/README.md").read_text()
+    assert "answers for their licence" in page
+    assert "psnr_db" in page
+    assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == ["mine", "my-model", "run", "runs"]
+
+    image = scene(3, 192, 144).image
+    data = sempic.encode(image, "spic:model=my-model")
+    assert sempic.decode(data, model="my-model").image.shape == image.shape
+    assert sempic.inspect(data, model="my-model").model == "my-model"
+    with pytest.raises(ModelError, match="a sqgan is needed"):
+        sempic.encode(image, "sqgan:model=my-model")
+    with pytest.raises(InputError, match="exists"):
+        export.export(Path("run"), Path("my-model"))
 
 
-def test_big_weights_are_stored_in_half_precision_and_all_on_file(segmenter, exported):
-    graph = onnx.load(str(exported.folder / "segmenter.onnx")).graph
-    large = [w for w in graph.initializer if numpy_helper.to_array(w).size >= export.HALVED_FROM]
-    assert large
-    assert all(numpy_helper.to_array(w).dtype != np.float32 for w in large)
-    weights = sum(p.numel() for p in segmenter.parameters())
-    assert exported.size < 2.2 * weights
-    assert str(Path(__file__).parents[2]).encode() not in (exported.folder / "segmenter.onnx").read_bytes()
-    assert exported.card.parameters == weights
-    assert exported.card.training == {"steps": 1}
-    assert list(exported.card.files) == ["segmenter.onnx"]
+def test_a_model_that_answers_otherwise_is_not_exported(monkeypatch):
+    def spoilt(graph: onnx.GraphProto) -> None:
+        for weight in graph.initializer:
+            array = numpy_helper.to_array(weight)
+            if array.size > 1000:
+                weight.CopyFrom(numpy_helper.from_array(np.zeros_like(array), weight.name))
+
+    monkeypatch.setattr(weights, "_halve", spoilt)
+    layer, x = torch.nn.Conv2d(16, 64, 3), torch.rand(1, 16, 8, 8)
+    with pytest.raises(ModelError, match="answers otherwise than PyTorch: y differs"):
+        weights.write(layer, Path("layer.onnx"), {"input": x}, ["y"], {"input": {}})
 
 
-def test_exported_weights_come_back(segmenter, exported):
-    network = Segmenter(11, pretrained=False).eval()
-    export.restore(network, export.read_weights(exported, ["segmenter"]))
-    for name, value in segmenter.state_dict().items():
-        if value.is_floating_point():
-            got = network.state_dict()[name]
-            assert torch.allclose(got, value, rtol=1e-3, atol=1e-6), name
-    image = torch.rand(1, 3, 64, 64)
-    with torch.no_grad():
-        assert torch.allclose(network(image), segmenter(image), atol=1e-2)
+def test_what_cannot_be_exported_is_one_sentence(folder):
+    config.save(config.load("sqgan-map"), folder / "half")
+    with pytest.raises(InputError, match="one half of SQ-GAN"):
+        export.export(Path("half"), Path("model"))
+    with pytest.raises(InputError, match="no training run"):
+        export.export(Path("absent"), Path("model"))
+    config.save(config.load("layered"), folder / "empty")
+    with pytest.raises(InputError, match="holds no checkpoint"):
+        export.export(Path("empty"), Path("model"))
+    options = config.load("spic", ["widths=[16,16,16,32]"])
+    config.save(options, folder / "other")
+    (folder / "other" / "state.pt").write_bytes((folder / "run" / "state.pt").read_bytes())
+    with pytest.raises(InputError, match="of another network"):
+        export.export(Path("other"), Path("model"))
+    assert not Path("model").exists()
 
 
-def test_a_model_of_another_network_is_not_restored(exported):
-    with pytest.raises(ModelError, match="lacks"):
-        export.restore(MapStream(11), export.read_weights(exported, ["segmenter"]))
+def test_a_map_stream_is_found_or_asked_for(folder, tmp_path):
+    config.save(config.load("sqgan"), tmp_path)
+    with pytest.raises(InputError, match="names no map stream; train it with maps=RUN"):
+        ImageRecipe.write(export.Export(tmp_path, tmp_path / "model"))
 
 
-class Doubled(nn.Module):
-    """A layer under a method of its own."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Conv2d(8, 40, 1)
-
-    def twice(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return 2 * self.layer(x), x.mean(1, keepdim=True)
-
-
-def test_a_method_is_exported_with_the_names_of_its_network(tmp_path):
-    network = Doubled()
-    sizes = {"x": {2: 2 * Dim("h", min=1, max=64), 3: Dim("w", min=1, max=64)}}
-    path = tmp_path / "doubled.onnx"
-    export.write_network(export.Method(network, "twice"), path, {"x": torch.rand(1, 8, 6, 5)}, ["y", "mean"], sizes)
-    export.write_card(tmp_path, "test", "", 1, {})
-    model = runtime.Model(tmp_path)
-    x = np.random.default_rng(0).random((1, 8, 4, 9), np.float32)
-    y, mean = model.network("doubled").run(x=x)
-    assert y.shape == (1, 40, 4, 9)
-    assert np.isfinite(y).all()
-    assert np.allclose(mean, x.mean(1, keepdims=True), atol=1e-6)
-    restored = Doubled()
-    export.restore(restored, export.read_weights(model, ["doubled"]))
-    assert torch.allclose(restored.layer.weight, network.layer.weight, rtol=1e-3, atol=1e-6)
-    assert torch.equal(restored.layer.bias, network.layer.bias)
-    with torch.no_grad():
-        network.layer.weight[0, 0] = 1e6  # beyond half precision
-    with pytest.raises(ModelError, match="answers otherwise than PyTorch: y differs by 93"):
-        export.write_network(export.Method(network, "twice"), path, {"x": torch.ones(1, 8, 6, 5)}, ["y", "mean"], sizes)
-    wide = Doubled()
-    wide.layer = nn.Conv2d(8, 48, 1)
-    with pytest.raises(ModelError, match="of another size than what is trained, such as layer"):
-        export.restore(wide, export.read_weights(model, ["doubled"]))
-
-
-def write_weights(folder: Path, kind: str, names: tuple[str, ...], network: nn.Module) -> None:
-    """Write a network's weights alone, as exported files hold them, without the time that an export takes."""
-    weights = [numpy_helper.from_array(value.numpy(), f"network.{key}") for key, value in network.state_dict().items()]
-    for name in names:
-        graph = onnx.helper.make_graph([], name, [], [], weights)
-        onnx.save(onnx.helper.make_model(graph), str(folder / f"{name}.onnx"))
-    export.write_card(folder, kind, "", 1, {})
-
-
-def test_a_stream_is_restored(tmp_path: Path):
-    torch.manual_seed(0)
-    original = MapStream(11)
-    write_weights(tmp_path, "sqgan", ("map_encoder", "map_decoder"), original)
-    restored = MapStream(11)
-    models.restore_stream(restored, runtime.Model(tmp_path), "map")
-    for key, value in original.named_parameters():
-        assert torch.equal(restored.state_dict()[key], value), key
-
-
-def test_the_layered_codec_starts_from_itself_or_from_an_sq_gan(tmp_path: Path):
-    torch.manual_seed(0)
-    original, stream = Layered(11), ImageStream(11)
-    with torch.no_grad():
-        original.log_gains += 1
-    for name, network in (("layered", original), ("sqgan", stream)):
-        (tmp_path / name).mkdir()
-        gains = {key: getattr(network, key).detach().numpy() for key in ("log_gains", "log_returns") if name != "sqgan"}
-        np.savez(tmp_path / name / runtime.TABLES, image=np.zeros(1), **gains)
-        write_weights(tmp_path / name, name, ("encoder", "decoder"), network)
-        restored = Layered(11)
-        fresh = restored.enter[0].weight.clone()
-        models.restore_picture(restored, runtime.Model(tmp_path / name))
-        for key, value in restored.named_parameters():
-            if name == "layered" or key.startswith(("encoder.", "decoder.")):
-                assert torch.equal(network.state_dict()[key], value), key
-        assert torch.equal(restored.enter[0].weight, fresh) == (name == "sqgan")
+def test_the_hardware_and_the_last_line_of_the_log_are_noted(folder):
+    noted = export.Export(Path("run"), Path("model")).note(Path("run"), 1)
+    assert noted["last_log"] == json.loads((folder / "run" / "log.jsonl").read_text().splitlines()[-1])
+    assert "cores" in noted["hardware"]

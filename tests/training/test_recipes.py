@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,21 +15,22 @@ import torch
 from accelerate import Accelerator
 from stand_in import scene
 from torch import nn
+from torch.export import Dim
 
+from sempic import taxonomy
 from sempic.datasets import Frame
 from sempic.errors import InputError, TrainingError
-from sempic.taxonomy import CAMVID11
-from sempic.training import recipe_segment, showing
-from sempic.training.config import ImageOptions, LayeredOptions, MapOptions, Options, SegmentOptions, SpicOptions
+from sempic.training import gan, perceptual, preview, segmenters, weights
 from sempic.training.loop import Recipe, learning_rate, load_ema, train
-from sempic.training.recipe_layered import LayeredRecipe
-from sempic.training.recipe_segment import SegmentRecipe, evaluate, predict
-from sempic.training.recipe_spic import SpicRecipe
-from sempic.training.recipe_sqgan import ImageRecipe, MapRecipe
-from sempic.training.sampler import Pool, Sampler, Source
-from sempic.training.segmenters import Judge, Segmenter
+from sempic.training.options import KINDS, OBJECTS, PASTED, RunOptions, SegmenterOptions
+from sempic.training.sampler import CropSampler, Pool, Source
+from sempic.training.segmenters import JudgeRecipe, SegmenterNetwork, SegmenterRecipe, evaluate
 from sempic.training.spic import SIGMA_MAX, SIGMA_MIN
 from sempic.training.sqgan import MapStream
+
+TAXONOMY = taxonomy.load("camvid11")
+SMALL = (16, 16, 32, 32)
+"""Widths that make no picture, but every layer's gradients, in a fraction of the time."""
 
 
 @pytest.fixture(autouse=True)
@@ -37,10 +39,12 @@ def _seed() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _without_imagenet(monkeypatch):
+def _random_weights(monkeypatch):
     """Random weights do here, and load faster."""
-    for name, network in (("Segmenter", Segmenter), ("Judge", Judge)):
-        monkeypatch.setattr(recipe_segment, name, lambda classes, made=network: made(classes, pretrained=False))
+    for kind in (SegmenterRecipe, JudgeRecipe):
+        monkeypatch.setattr(kind, "architecture", partial(kind.architecture, pretrained=False))
+    network = perceptual.PerceptualNetwork(SegmenterNetwork(len(TAXONOMY), pretrained=False))
+    monkeypatch.setattr(gan.perceptual, "installed", lambda taxonomy: network)
 
 
 def frames(width: int = 96, height: int = 72) -> list[Frame]:
@@ -49,33 +53,32 @@ def frames(width: int = 96, height: int = 72) -> list[Frame]:
 
 
 def pools() -> list[Pool]:
-    return [Pool([Source(frame, frame.segmap) for frame in frames()], 1.0)]
+    return [Pool([Source(frame, frame.segmap, TAXONOMY) for frame in frames()], 1.0)]
 
 
-def sampler(crop: int = 128) -> Sampler:
+def mixed() -> list[Pool]:
+    """A labelled picture and one without labels."""
     labelled, photo = frames(192, 144)
     photo = Frame("photo", photo.image, None)
     predicted = np.where(labelled.segmap == 255, 3, labelled.segmap).astype(np.uint8)
-    return Sampler([Pool([Source(labelled, predicted)], 0.65), Pool([Source(photo, predicted)], 0.35)], crop)
+    return [Pool([Source(frame, predicted, TAXONOMY)], share) for frame, share in ((labelled, 0.65), (photo, 0.35))]
 
 
-def segmenter() -> Segmenter:
-    return Segmenter(len(CAMVID11), pretrained=False)
-
-
-def recipe(name: str) -> Recipe:
+def recipe(name: str, **given) -> Recipe:
+    """Make a small recipe of a kind; "sqgan-predicted" is the image stream on predicted segmaps."""
     torch.manual_seed(0)
-    if name in ("segmenter", "judge"):
-        return SegmentRecipe(pools(), SegmentOptions(kind=name, batch=2, crop=64))
-    if name == "sqgan-map":
-        return MapRecipe(sampler(), MapOptions(batch=2))
-    if name == "layered":
-        return LayeredRecipe(sampler(), segmenter(), LayeredOptions(batch=2))
-    if name == "spic":
-        return SpicRecipe(sampler(), segmenter(), SpicOptions(batch=2))
     predicted = name == "sqgan-predicted"
-    options = ImageOptions(batch=1, predicted=predicted, adversarial_from=0.0)
-    return ImageRecipe(sampler(), segmenter(), options, MapStream(len(CAMVID11)) if predicted else None)
+    kind = KINDS["sqgan-image" if predicted else name]
+    small = {"widths": (16, 16, 32) if name == "sqgan-map" else SMALL} if hasattr(kind, "widths") else {}
+    if issubclass(kind, SegmenterOptions):
+        return kind.recipe_type()(kind(kind=name, batch=2, crop=64, **given), TAXONOMY, pools())
+    more = (
+        {"adversarial_from": 0.0, "predicted": predicted, "batch": 1} if "image" in name or predicted else {"batch": 2}
+    )
+    made = kind.recipe_type()(kind(**small | more | given), TAXONOMY, mixed())
+    if predicted:
+        made.map_stream = MapStream(len(TAXONOMY), (16, 16, 32)).eval().requires_grad_(False)
+    return made
 
 
 @pytest.mark.parametrize(
@@ -133,39 +136,37 @@ def test_later_passes_of_spic_see_what_the_earlier_ones_drew():
 
 def test_a_segmenter_learns_from_labelled_pictures_alone():
     photo = Frame("photo", frames()[0].image, None)
-    mixed = [*pools(), Pool([Source(photo, np.zeros((72, 96), np.uint8))], 9.0)]
-    made = SegmentRecipe(mixed, SegmentOptions(kind="segmenter", batch=4, crop=64))
+    mixed = [*pools(), Pool([Source(photo, np.zeros((72, 96), np.uint8), TAXONOMY)], 9.0)]
+    made = SegmenterRecipe(SegmenterOptions(batch=4, crop=64), TAXONOMY, mixed)
     _, labels = made.batch(np.random.default_rng(0))
     assert (labels != 255).any((1, 2)).all()
     with pytest.raises(InputError, match="None of the pictures has labels"):
-        SegmentRecipe(mixed[1:], SegmentOptions(kind="segmenter"))
+        SegmenterRecipe(SegmenterOptions(), TAXONOMY, mixed[1:])
 
 
-def test_the_critic_is_never_trained():
+def test_the_perceptual_network_is_never_trained():
     made = recipe("sqgan-image")
-    critic = {key: value.clone() for key, value in made.critic.state_dict().items()}
+    before = {key: value.clone() for key, value in made.perceptual.state_dict().items()}
     made.step(made.batch(np.random.default_rng(0)), 0.0, Accelerator(mixed_precision="no", cpu=True))
-    assert all(torch.equal(critic[key], value) for key, value in made.critic.state_dict().items())
+    assert all(torch.equal(before[key], value) for key, value in made.perceptual.state_dict().items())
 
 
 def test_the_discriminator_waits_for_its_turn():
-    made = recipe("sqgan-image")
-    made.weights = replace(made.weights, adversarial_from=0.4)
+    made = recipe("sqgan-image", adversarial_from=0.4)
     before = {key: value.clone() for key, value in made.adversaries.state_dict().items()}
     scalars = made.step(made.batch(np.random.default_rng(0)), 0.3, Accelerator(mixed_precision="no", cpu=True))
-    assert "fooling" not in scalars
+    assert "generator" not in scalars
     assert all(torch.equal(before[key], value) for key, value in made.adversaries.state_dict().items())
 
 
 def test_what_is_drawn_past_white_is_pulled_back_but_never_pushed_further():
-    made = recipe("sqgan-image")
+    made = recipe("sqgan-image", adversarial_from=1.0, perceptual=0.0, semantic=0.0, colour=0.0)
     decoded = torch.tensor([1.1, 0.5, 1.1]).reshape(1, 3, 1, 1).expand(1, 3, 64, 64).clone().requires_grad_()
     labels = torch.zeros(1, 64, 64, dtype=torch.long)
     accelerator = Accelerator(mixed_precision="no", cpu=True)
     for original, wanted in ((1.0, 0), (0.4, 1)):
         decoded.grad = None
         images = torch.full((1, 3, 64, 64), original)
-        made.weights = replace(made.weights, adversarial_from=1.0, features=0, meaning=0, colour=0)
         made.update(decoded, decoded, images, labels, decoded.sum() * 0, 0.0, accelerator)
         assert decoded.grad is not None
         assert (decoded.grad[:, [0, 2]].sign() == wanted).all()
@@ -173,8 +174,9 @@ def test_what_is_drawn_past_white_is_pulled_back_but_never_pushed_further():
 
 def test_a_sampler_without_rare_things_or_photos_works():
     frame = Frame("plain", np.full((64, 64, 3), 90, np.uint8), np.full((64, 64), 3, np.uint8))
-    for photos in ([], [Source(Frame("photo", frame.image, None), frame.segmap)]):
-        plain = Sampler([Pool([Source(frame, frame.segmap)], 1), *[Pool([photo], 1) for photo in photos]], 32)
+    for photos in ([], [Source(Frame("photo", frame.image, None), frame.segmap, TAXONOMY)]):
+        found = [Pool([Source(frame, frame.segmap, TAXONOMY)], 1), *[Pool([photo], 1) for photo in photos]]
+        plain = CropSampler(found, TAXONOMY, 32, PASTED, OBJECTS, tint=1.0)
         images, _, labels, _ = plain.draw(8, False, np.random.default_rng(0))
         assert images.shape == (8, 3, 32, 32)
         assert (labels == 3).all()
@@ -227,7 +229,7 @@ def run(made: Recipe, out: Path, steps: int, stop_after: int | None = None, **op
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sempic.training.loop.time.monotonic", lambda: clock[0])
         minutes = None if stop_after is None else 1.0
-        return train(made, out, Options(steps=steps, precision="fp32", **options), minutes)
+        return train(made, out, RunOptions(steps=steps, precision="fp32", **options), minutes)
 
 
 def equal(one: object, other: object) -> bool:
@@ -264,7 +266,7 @@ def test_workers_draw_the_same_batches(tmp_path):
     assert equal(one["networks"], other["networks"])
 
 
-def test_batches_gather_until_an_update(tmp_path):
+def test_batches_accumulate_until_an_update(tmp_path):
     """Two batches of one weigh as one batch of their mean gradient, and an update follows the last of them alone."""
 
     class Plain(Tiny):
@@ -319,21 +321,21 @@ def test_what_is_no_longer_finite_stops_the_run_and_keeps_the_checkpoint(tmp_pat
 
 
 @pytest.mark.parametrize("name", ["segmenter", "sqgan-map", "sqgan-image", "layered", "spic"])
-def test_what_is_shown_has_one_shape_in_three_panels(name):
+def test_a_preview_has_three_panels_of_one_shape(name):
     drawn = frames(150, 100)[0]
-    source = Source(drawn, np.where(drawn.segmap == 255, 3, drawn.segmap).astype(np.uint8))
+    source = Source(drawn, np.where(drawn.segmap == 255, 3, drawn.segmap).astype(np.uint8), TAXONOMY)
     made = recipe(name)
     with torch.no_grad():
-        panels = made.show(made.networks.eval(), source)
+        panels = made.preview(made.networks.eval(), source)
     assert len(panels) == 3
     for _, picture in panels:
         assert picture.dtype == np.uint8
         assert picture.shape[:2] in ((128, 128), (32, 32))
 
 
-def test_the_middle_of_a_picture_is_shown():
+def test_a_preview_is_of_the_middle_of_a_picture():
     plane = np.arange(100)[:, None] + 1000 * np.arange(900)[None]
-    middle = showing.window(plane)
+    middle = preview.window(plane)
     assert middle.shape == (128, 384)
     assert (middle[0, 0], middle[-1, -1]) == (258000, 641099)
     assert (middle[:14, 0] == 258000).all()
@@ -396,24 +398,35 @@ class Perfect(nn.Module):
     """Reads the class off the red channel, at a quarter of the size."""
 
     def forward(self, x):
-        ids = (x[:, 0, ::4, ::4] * 255 / 20).round().long()
+        ids = (x[:, 0, ::4, ::4] * 255 / 20).round().long().clamp(max=10)
         return nn.functional.one_hot(ids, 11).movedim(-1, 1).float()
 
 
-def test_miou_is_1_for_a_perfect_guess_and_void_does_not_count():
+def test_miou_is_1_for_a_perfect_guess_and_void_does_not_count(tmp_path):
     ids = np.kron(np.arange(11)[:, None] + np.zeros((1, 2)), np.ones((16, 16))).astype(np.uint8)
     image = np.stack([ids * 20] * 3, 2)
-    assert np.array_equal(predict(Perfect(), image)[8::16], ids[8::16])
+    h, w = 32 * Dim("h", min=1, max=256), 32 * Dim("w", min=1, max=256)
+    perfect = tmp_path / "perfect.onnx"
+    weights.write(
+        segmenters.FullSize(Perfect()),
+        perfect,
+        {"image": torch.rand(1, 3, 64, 96)},
+        ["logits"],
+        {"image": {2: h, 3: w}},
+    )
     inner = np.full_like(ids, 255)
     inner[6::16] = ids[6::16]  # away from borders, where the answer is interpolated
-    miou, iou = evaluate(Perfect(), [Frame("", image, inner)])
-    assert miou == 1
-    assert (iou == 1).all()
+    score = evaluate(perfect, [Frame("", image, inner)], TAXONOMY)
+    assert score.miou() == 1
+    assert (score.per_class() == 1).all()
     inner[6] = 5  # one of eleven rows is labelled wrong
-    miou, iou = evaluate(Perfect(), [Frame("", image, inner)])
-    assert iou[0] == 0
-    assert iou[5] == 0.5
-    assert miou == pytest.approx(9.5 / 11)
+    score = evaluate(perfect, [Frame("", image, inner)], TAXONOMY)
+    assert score.per_class()[0] == 0
+    assert score.per_class()[5] == 0.5
+    assert score.miou() == pytest.approx(9.5 / 11)
+    inner[:] = 255
+    inner[6] = 0  # of the classes that are not there, nothing is counted
+    assert evaluate(perfect, [Frame("", image, inner)], TAXONOMY).miou() == 1
 
 
 def test_a_run_that_is_not_there_is_one_sentence(tmp_path):

@@ -61,8 +61,8 @@ def test_two_processes_train_as_one_with_the_double_batch(folder):
     two, one = log(folder / "two"), log(folder / "one")
     assert [row["step"] for row in two] == list(range(1, 11))
     for mine, theirs in zip(two, one, strict=True):
-        assert mine["entropy"] == pytest.approx(theirs["entropy"], abs=1e-4)
-    assert two[-1]["entropy"] < two[0]["entropy"] - 0.1  # so that they agree on something that was learnt
+        assert mine["cross_entropy"] == pytest.approx(theirs["cross_entropy"], abs=1e-4)
+    assert two[-1]["cross_entropy"] < two[0]["cross_entropy"] - 0.1  # so that they agree on something that was learnt
 
 
 def here(folder: Path, *arguments: str) -> Any:
@@ -75,16 +75,16 @@ def here(folder: Path, *arguments: str) -> Any:
 def test_a_run_stops_and_goes_on_and_is_never_replaced(folder):
     arguments = ("train", "sqgan-map", *TINY, "steps=3", "widths=[16,16,16]", "--out", "again")
     stopped = here(folder, *arguments, "--max-minutes", "0.00001")
-    assert "sempic train --resume again goes on" in stopped.output
+    assert "sempic train --resume again resumes it" in stopped.output
     assert "--resume again" in str(here(folder, *arguments).exception)
     assert "as it was started" in here(folder, "train", "--resume", "again", "steps=4").output
     assert "again: done" in here(folder, "train", "--resume", "again").output
     assert [row["step"] for row in log(folder / "again")] == [1, 2, 3]
-    assert {"waiting", "steps_per_second", "entropy", "codes"} <= log(folder / "again")[-1].keys()
+    assert {"waiting", "steps_per_second", "cross_entropy", "codes"} <= log(folder / "again")[-1].keys()
     assert Image.open(folder / "again" / "step-000003.png").width > 100
 
 
-def test_a_rehearsal_prints_everything_and_writes_nothing(folder):
+def test_a_dry_run_prints_everything_and_writes_nothing(folder):
     done = here(folder, "train", "sqgan-map", *TINY, "widths=[16,16,16]", "--dry-run")
     assert "widths = [16, 16, 16]" in done.output
     assert "parameters; a step takes" in done.output
@@ -94,11 +94,11 @@ def test_a_rehearsal_prints_everything_and_writes_nothing(folder):
 def test_tensorboard_is_optional(tmp_path, monkeypatch):
     options, module = config.load("spic", ["tensorboard=true"]), "torch.utils.tensorboard"
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(InputError, match="pip install tensorboard"), run._watched(options, tmp_path, True):
+    with pytest.raises(InputError, match="pip install tensorboard"), run._progress(options, tmp_path, True):
         pass
     writer = Mock()
     monkeypatch.setitem(sys.modules, module, SimpleNamespace(SummaryWriter=writer))
-    with run._watched(options, tmp_path, True) as watch:
+    with run._progress(options, tmp_path, True) as watch:
         watch(1, None)
         watch(2, {"step": 2, "l1": 0.5})
     assert writer.call_args.args == (tmp_path / "tensorboard",)
@@ -111,12 +111,12 @@ def test_sq_gan_is_trained_in_three_stages(tmp_path, monkeypatch):
     monkeypatch.setattr(
         run, "_train", lambda out, minutes: trained.append(out.relative_to(tmp_path)) or len(trained) != 2
     )
-    run.start(tmp_path / "r", "sqgan", ["steps=5", "crowding=0.25"])
+    run.start(tmp_path / "r", "sqgan", ["steps=5", "variance_covariance=0.25"])
     stages = {path.parent.name: json.loads(path.read_text()) for path in tmp_path.glob("r/**/config.json")}
     assert {name: stage["steps"] for name, stage in stages.items()} == {"r": 5, "sqgan-map": 5, "sqgan-image": 5}
-    assert (stages["r"]["predicted"], stages["sqgan-image"]["crowding"]) == (True, 0.25)
-    assert not run.go_on(tmp_path / "r", None)
-    assert run.go_on(tmp_path / "r", None)
+    assert (stages["r"]["predicted"], stages["sqgan-image"]["variance_covariance"]) == (True, 0.25)
+    assert not run.resume(tmp_path / "r", None)
+    assert run.resume(tmp_path / "r", None)
     first, second, last = Path("r/sqgan-map"), Path("r/sqgan-image"), Path("r")
     assert trained == [first, second, first, second, last]
     run.start(tmp_path / "s", "sqgan", ["init=sqgan-camvid11"])

@@ -1,4 +1,4 @@
-"""Training pictures with predicted maps, and the mixtures that they are drawn in."""
+"""Training pictures with predicted segmaps, and the mixtures that they are drawn in."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import pytest
 from PIL import Image
 from stand_in import scene
 
+from sempic import runtime, taxonomy
 from sempic.datasets import Frame
-from sempic.taxonomy import CAMVID11
+from sempic.errors import InputError, ModelError
 from sempic.training import sources
-from sempic.training.sampler import Pool, Sampler, Source
+from sempic.training.sampler import CropSampler, Pool, Source
+
+TAXONOMY = taxonomy.load("camvid11")
 
 
 @pytest.fixture
@@ -26,6 +29,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         Image.fromarray(drawn.image).save(folder / f"{seed}.png")
     Image.fromarray(scene(0, 96, 72).segmap).save(folder / "0.label.png")
     return folder
+
+
+def labelled(folder: Path) -> str:
+    """Label the other two pictures as well."""
+    for seed in (1, 2):
+        Image.fromarray(scene(seed, 96, 72).segmap).save(folder / f"{seed}.label.png")
+    return str(folder)
 
 
 @pytest.fixture
@@ -43,7 +53,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
 
 def test_maps_are_predicted_once(folder, asked):
     for _ in range(2):
-        ((pictures, weight),) = sources.pools(f"folder:{folder}=2")
+        ((pictures, weight),) = sources.pools(f"folder:{folder}=2", TAXONOMY)
     assert asked == 3 * [(72, 96, 3)]
     assert weight == 2
     assert len(pictures) == 3
@@ -52,18 +62,40 @@ def test_maps_are_predicted_once(folder, asked):
     assert [source.frame.name for source in pictures[1:]] == ["1.png", "2.png"]
 
 
+def test_the_cache_depends_on_the_segmenter(folder, asked, monkeypatch):
+    sources.pools(str(folder), TAXONOMY)
+    card = runtime.default("segmenter").card
+    monkeypatch.setattr(type(card), "fingerprint", card.fingerprint ^ 1)
+    sources.pools(str(folder), TAXONOMY)
+    assert len(asked) == 6
+
+
+def test_without_a_segmenter_labels_take_the_place_of_predictions(folder, asked, monkeypatch, capsys):
+    def none(kind, taxonomy=""):
+        raise ModelError("none is installed")
+
+    monkeypatch.setattr(runtime, "default", none)
+    with pytest.raises(InputError, match=r"1.png has no labels, and no segmenter for the classes of camvid11"):
+        sources.pools(str(folder), TAXONOMY)
+    ((pictures, _),) = sources.pools(labelled(folder), TAXONOMY)
+    assert "labels are used as predictions" in capsys.readouterr().err
+    assert not asked
+    for source in pictures:
+        assert source.predicted is source.frame.segmap
+
+
 def test_large_sets_are_read_picture_by_picture(folder, asked, monkeypatch):
-    ((held, _),) = sources.pools(str(folder))
+    ((held, _),) = sources.pools(str(folder), TAXONOMY)
     monkeypatch.setattr(sources, "HELD", 0)
-    ((read, _),) = sources.pools(str(folder))
+    ((read, _),) = sources.pools(str(folder), TAXONOMY)
     assert held[1] is held[1]
     assert read[1] is not read[1]
     assert np.array_equal(held[1].frame.image, read[1].frame.image)
-    assert np.array_equal(held[1].palette, read[1].palette)
+    assert np.array_equal(held[1].levels, read[1].levels)
 
 
 def test_pictures_and_labels_shrink_to_the_longest_side(folder, asked):
-    ((pictures, _),) = sources.pools(str(folder), longest_side=48, limit=2)
+    ((pictures, _),) = sources.pools(str(folder), TAXONOMY, longest_side=48, limit=2)
     assert len(pictures) == 2
     assert asked == 2 * [(36, 48, 3)]
     assert pictures[0].frame.image.shape == (36, 48, 3)
@@ -84,9 +116,9 @@ def test_weights_are_shares_of_what_is_drawn():
     pools = []
     for value, weight in ((50, 3.0), (120, 1.0), (200, 0.0001)):
         frame = Frame("", np.full((32, 32, 3), value, np.uint8), None)
-        pools.append(Pool([Source(frame, np.full((32, 32), value // 50, np.uint8))], weight))
-    _, send, *_ = Sampler(pools, 32).draw(400, True, np.random.default_rng(0))
-    counts = np.bincount(send[:, 0, 0].numpy(), minlength=len(CAMVID11))
+        pools.append(Pool([Source(frame, np.full((32, 32), value // 50, np.uint8), TAXONOMY)], weight))
+    _, send, *_ = CropSampler(pools, TAXONOMY, 32).draw(400, True, np.random.default_rng(0))
+    counts = np.bincount(send[:, 0, 0].numpy(), minlength=len(TAXONOMY))
     assert counts[1] + counts[2] == 400
     assert 270 < counts[1] < 330
 
@@ -100,8 +132,11 @@ def test_cityscapes_is_drawn_from_as_it_is_handed_out(tmp_path, asked, monkeypat
     for path, pixels in ((picture, drawn.image), (labels, np.full((96, 192), 7, np.uint8))):
         path.parent.mkdir(parents=True)
         Image.fromarray(pixels).save(path)
-    images, send, labelled, _ = Sampler(sources.pools("cityscapes", 128), 32).draw(2, True, np.random.default_rng(0))
+    drawn_from = CropSampler(sources.pools("cityscapes", TAXONOMY, 128), TAXONOMY, 32)
+    images, send, labels, _ = drawn_from.draw(2, True, np.random.default_rng(0))
     assert images.shape == (2, 3, 32, 32)
     assert asked == [(64, 128, 3)]
     assert (send == 4).all()
-    assert (labelled == CAMVID11.id_of("road")).all()
+    assert (labels == TAXONOMY.id_of("road")).all()
+    ((own, _),) = sources.pools("cityscapes", taxonomy.load("cityscapes19"), 128)
+    assert (own[0].frame.segmap == 0).all()  # in the other taxonomy, roads come first

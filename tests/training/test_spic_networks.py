@@ -6,18 +6,16 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from stand_in import SQGAN, scene
+from stand_in import scene
 
 from sempic import runtime
-from sempic.training import models
-from sempic.training.recipe_spic import coarse_pictures
-from sempic.training.spic import SIGMA_MAX, SIGMA_MIN, SPREAD, Denoiser
+from sempic.training.spic import SIGMA_DATA, SIGMA_MAX, SIGMA_MIN, DenoiserNetwork, SpicRecipe, coarse_pictures
 
 
 @pytest.fixture
-def network() -> Denoiser:
+def network() -> DenoiserNetwork:
     torch.manual_seed(0)
-    return Denoiser(11).eval()
+    return DenoiserNetwork(11).eval()
 
 
 def inputs(count: int = 1) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -40,11 +38,11 @@ def test_without_noise_the_picture_is_itself(network):
 def test_in_noise_alone_the_picture_hardly_counts(network):
     noisy, coarse, segmap = inputs()
     wide = F.interpolate(coarse, scale_factor=4, mode="bilinear")
-    share = SPREAD**2 / (SIGMA_MAX**2 + SPREAD**2)
+    share = SIGMA_DATA**2 / (SIGMA_MAX**2 + SIGMA_DATA**2)
     assert share < 0.03
     one, other = (network(wide + n, coarse, segmap, torch.tensor([1e3])) for n in (noisy - wide, wide - noisy))
     assert (one - other).abs().mean() < 0.01 * (noisy - wide).abs().mean()
-    assert SIGMA_MIN < SPREAD / 2
+    assert SIGMA_MIN < SIGMA_DATA / 2
 
 
 @torch.no_grad()
@@ -69,8 +67,7 @@ def test_each_picture_has_its_own_noise_level_and_map(network):
 
 def test_training_can_start_from_the_encoder_and_decoder_of_another_codec(network):
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    shipped = runtime.Model(runtime.SHIPPED / SQGAN)
-    models.restore_picture(network, shipped)
+    SpicRecipe.restore(network, runtime.default("sqgan"))
     after = network.state_dict()
     assert not torch.equal(before["encoder.stem.weight"], after["encoder.stem.weight"])
     assert not torch.equal(before["decoder.out.weight"], after["decoder.out.weight"])

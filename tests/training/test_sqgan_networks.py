@@ -9,21 +9,23 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sempic.codecs import generated, sqgan
-from sempic.coding import palette, resample
+from sempic import taxonomy
+from sempic.codecs import semantic, sqgan
+from sempic.coding import palette
+from sempic.segmap import resample
 from sempic.training import losses
 from sempic.training.blocks import EXTRA, draw_layout, one_hot, shrink
-from sempic.training.sqgan import (
+from sempic.training.discriminator import Discriminator, smoothed
+from sempic.training.sqgan import ImageStream, MapStream
+from sempic.training.tokens import (
     CODE_WIDTH,
     CODES,
     MASKED,
     Demasker,
-    ImageStream,
-    MapStream,
     Quantiser,
     Samm,
     WindowAttention,
-    bounded,
+    bound,
     keep_most_relevant,
 )
 
@@ -85,7 +87,7 @@ def test_relevance_lies_between_0_and_1_and_learns_through_the_vectors():
 
 def test_the_nearest_code_stands_for_a_vector():
     quantiser = Quantiser()
-    vectors = bounded(torch.randn(2, CODE_WIDTH, 3, 5))
+    vectors = bound(torch.randn(2, CODE_WIDTH, 3, 5))
     quantised = quantiser(vectors)
     rows = vectors.movedim(1, -1).reshape(-1, CODE_WIDTH)
     nearest = torch.cdist(rows, quantiser.codebook).argmin(1).reshape(2, 3, 5)
@@ -102,8 +104,8 @@ def test_the_codebook_is_a_lattice_of_different_codes():
 
 def test_vectors_reach_the_ends_of_the_codebook_and_0_stays_0():
     far = torch.stack([torch.full((CODE_WIDTH, 1, 1), value) for value in (-9.0, 9.0)])
-    assert Quantiser()(bounded(far)).indices.flatten().tolist() == [0, CODES - 1]
-    assert bounded(torch.zeros(3)).abs().max() < 1e-6
+    assert Quantiser()(bound(far)).indices.flatten().tolist() == [0, CODES - 1]
+    assert bound(torch.zeros(3)).abs().max() < 1e-6
 
 
 def test_gradients_pass_straight_through():
@@ -197,28 +199,29 @@ def test_layouts_are_what_the_codec_makes_of_maps():
     rng = np.random.default_rng(0)
     ids, levels = rng.integers(0, 12, (16, 24)), rng.integers(0, palette.LEVELS, (11, 3))
     ids[ids == 11] = 255
-    weights = sqgan._Weights(SimpleNamespace(card=SimpleNamespace(taxonomy="camvid11")))
+    weights = sqgan.SqGanWeights(SimpleNamespace(taxonomy=taxonomy.load("camvid11")))
     used = weights.layout(ids, levels)
     noise = torch.from_numpy(used[:, -1:])
-    colours = torch.from_numpy(palette.colours(levels))[None]
-    assert np.allclose(used, draw_layout(one_hot(torch.from_numpy(ids)[None], 11), colours, noise), atol=1e-6)
+    planes = np.concatenate([palette.colours(levels), np.full((245, 3), 0.5)])[ids].transpose(2, 0, 1)
+    layout = draw_layout(one_hot(torch.from_numpy(ids)[None], 11), torch.from_numpy(planes)[None], noise)
+    assert np.allclose(used, layout, atol=1e-6)
     assert used.shape == (1, 11 + EXTRA, 16, 24)
 
 
 def test_noise_is_even_and_the_same_everywhere():
-    noise = generated.noise(200, 300)
+    noise = semantic.noise(200, 300)
     assert abs(noise.mean()) < 0.01
     assert abs(noise.var() - 1) < 0.01
     shifted = [np.corrcoef(noise[:-d, :].ravel(), noise[d:, :].ravel())[0, 1] for d in (1, 2, 16)]
     assert np.abs(shifted).max() < 0.02
-    assert (noise[:10, :20] == generated.noise(10, 20)).all()
+    assert (noise[:10, :20] == semantic.noise(10, 20)).all()
     assert noise[3, 5] == pytest.approx(1.2787611)
 
 
 @torch.no_grad()
 def test_the_picture_stream_has_the_shapes_that_the_codec_expects(image_stream):
     image, segmap = torch.rand(1, 3, 128, 128), shrink(torch.randint(0, 12, (1, 128, 128)), 11)
-    layout = draw_layout(segmap, torch.rand(1, 11, 3), torch.randn(1, 1, 32, 32))
+    layout = draw_layout(segmap, torch.rand(1, 3, 32, 32), torch.randn(1, 1, 32, 32))
     picture, quantised, kept = image_stream(image, segmap, layout, torch.tensor([0.5]))
     assert picture.shape == image.shape
     assert quantised.indices.shape == (1, 8, 8)
@@ -250,19 +253,21 @@ def test_class_weights_are_looked_up_by_pixel():
     assert losses.per_pixel(weights, torch.tensor([[[0, 1, 10, 11, 255]]])).tolist() == [[[[3, 1, 1, 0.5, 0.5]]]]
 
 
-def test_a_discriminator_reads_classes_and_sees_through_what_is_drawn():
+def test_a_discriminator_predicts_classes_of_originals_and_drawn_elsewhere():
     labels = torch.tensor([[[0, 0], [1, 255]]]).repeat_interleave(4, 1).repeat_interleave(4, 2)
     sure = torch.full((1, 3, 2, 2), -20.0)  # two classes and "drawn"
     sure[0, 0, 0], sure[0, 1, 1] = 20, 20
     importance = (1.0, 3.0, 1.0)
-    assert losses.recognised([sure], labels, importance) < 1e-6
-    assert losses.seen_through([sure]) > 30
-    torn = torch.zeros_like(sure)
-    assert torch.isclose(losses.recognised([torn, torn], labels, importance), torch.tensor(3.0).log())
+    assert losses.generator_loss([sure], labels, importance) < 1e-6
+    assert losses.drawn_loss([sure]) > 30
+    even = torch.zeros_like(sure)
+    assert torch.isclose(losses.generator_loss([even, even], labels, importance), torch.tensor(3.0).log())
+    both = losses.discriminator_loss([sure], [even], labels, importance)
+    assert torch.isclose(both, torch.tensor(3.0).log(), atol=1e-6)
     # The place of the second class counts three times as much as each of the other two; void does not count.
     wrong = sure.clone()
     wrong[0, :, 1, 0] = torch.tensor([20.0, -20.0, -20.0])
-    assert torch.isclose(losses.recognised([wrong], labels, importance), torch.tensor(40 * 3 / 5))
+    assert torch.isclose(losses.generator_loss([wrong], labels, importance), torch.tensor(40 * 3 / 5))
 
 
 def test_feature_distance_is_0_for_the_same_and_blind_to_scale():
@@ -273,23 +278,64 @@ def test_feature_distance_is_0_for_the_same_and_blind_to_scale():
     assert torch.isclose(losses.feature_distance(fake, real), scaled, rtol=0.01)
 
 
+def test_where_all_is_void_nothing_counts():
+    void, importance = torch.full((1, 8, 8), 255), (1.0, 3.0, 1.0)
+    assert losses.generator_loss([torch.randn(1, 3, 2, 2)], void, importance) == 0
+    assert losses.semantic_loss(torch.randn(1, 2, 2, 2), void) == 0
+
+
 def test_the_discriminator_judges_at_four_scales():
     features = [torch.rand(1, c, 32 // s, 32 // s) for c, s in ((24, 1), (40, 2), (112, 4), (320, 8))]
-    logits, hidden = losses.Discriminator(11)(torch.rand(1, 3, 128, 128), features)
+    logits, hidden = Discriminator(11)(torch.rand(1, 3, 128, 128), features)
     assert [h.shape[2:] for h in hidden] == [x.shape[2:] for x in logits]
     assert [tuple(x.shape) for x in logits] == [(1, 12, 32, 32), (1, 12, 32, 32), (1, 12, 16, 16), (1, 12, 8, 8)]
 
 
-def test_the_meaning_ignores_void():
+@pytest.mark.parametrize("side", [16, 15])
+def test_planes_are_smoothed_before_they_are_subsampled(side):
+    stripes = (torch.arange(side) % 2).float().expand(1, 2, side, side)
+    half = smoothed(stripes, (1, 3, 3, 1), 2)
+    assert half.shape == (1, 2, 8, 8)
+    assert torch.allclose(half[..., 1:-1, 1:-1], torch.tensor(0.5))  # whichever of the stripes is met
+    assert smoothed(stripes, (1, 2, 1)).shape == stripes.shape
+    assert torch.allclose(smoothed(torch.ones(1, 3, 5, 6), (1, 2, 1)), torch.ones(1))
+
+
+def test_a_shift_moves_all_pictures_of_a_step_alike():
+    image = torch.rand(2, 3, 32, 40)
+    shift = losses.random_shift(8)
+    moved = shift(image)
+    assert moved.shape == image.shape
+    assert torch.equal(shift(image[:1]), moved[:1])
+    offsets = [
+        (down, right)
+        for down in range(-8, 9)
+        for right in range(-8, 9)
+        if torch.equal(moved[..., 8:-8, 8:-8], image[..., 8 + down : 24 + down, 8 + right : 32 + right])
+    ]
+    assert len(offsets) == 1
+
+
+def test_tints_cost_more_than_brightness_and_details_nothing():
+    image = torch.full((1, 3, 16, 16), 0.5)
+    darker, tinted = image - 0.1, image + torch.tensor([0.1, 0.0, -0.1])[:, None, None]
+    checked = image + 0.1 * ((torch.arange(16) % 2).float() - 0.5)
+    assert losses.colour_loss(image, image) == 0
+    assert losses.colour_loss(checked, image) < 1e-6
+    assert torch.isclose(losses.colour_loss(darker, image), torch.tensor(0.1))
+    assert losses.colour_loss(tinted, image) > 0.25
+
+
+def test_the_semantic_loss_ignores_void():
     logits, labels = torch.randn(1, 11, 4, 4), torch.full((1, 16, 16), 255)
     labels[:, :8] = 3
     expected = F.cross_entropy(logits[:, :, :2], torch.full((1, 2, 4), 3))
     assert torch.isclose(losses.semantic_loss(logits, labels), expected)
 
 
-def test_crowded_codes_cost_and_spread_ones_do_not():
+def test_codes_on_few_points_cost_and_spread_ones_do_not():
     even = Quantiser()(2 * torch.rand(4, CODE_WIDTH, 32, 32) - 1.25).codes
-    assert losses.crowding(even, 0.5) < 0.01
-    assert losses.crowding(0.2 * even, 0.5) > 0.3
-    assert losses.crowding(even[:, :1].expand_as(even), 0.5) > 0.9
-    assert losses.crowding(torch.zeros_like(even), 0.5).isfinite()
+    assert losses.variance_covariance(even, 0.5) < 0.01
+    assert losses.variance_covariance(0.2 * even, 0.5) > 0.3
+    assert losses.variance_covariance(even[:, :1].expand_as(even), 0.5) > 0.9
+    assert losses.variance_covariance(torch.zeros_like(even), 0.5).isfinite()

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import settings as budget
 from hypothesis import strategies as st
 
-from sempic.codecs import diffusion
+from sempic.codecs import sampler
 
 
 def gaussian(mean, deviation):
@@ -31,10 +31,10 @@ def exact(x, mean, deviation, start, end):
 
 def error(steps, mean, deviation, sigma_max):
     """How far the sampler ends from the exact solution at σ_min, in shares of the way."""
-    sigma = diffusion.schedule(steps + 1, 0.01, sigma_max)[:-1]  # without the last step, which is of first order
+    sigma = sampler.schedule(steps + 1, 0.01, sigma_max)[:-1]  # without the last step, which is of first order
     x = np.array(mean + sigma_max)
     truth = exact(x, mean, deviation, sigma_max, sigma[-1])
-    return abs(diffusion.sample(gaussian(mean, deviation), x.copy(), sigma) - truth) / abs(x - truth)
+    return abs(sampler.dpm_solver(gaussian(mean, deviation), x.copy(), sigma) - truth) / abs(x - truth)
 
 
 @given(st.floats(-1, 2), st.floats(0.05, 0.5), st.floats(0.3, 5))
@@ -49,10 +49,10 @@ def test_errors_fall_with_the_square_of_the_steps(mean, deviation, sigma_max):
 def test_single_steps_one_after_another_are_of_first_order():
     def first_order(D, x, sigma):
         for pair in pairwise(sigma):
-            x = diffusion.sample(D, x, pair)
+            x = sampler.dpm_solver(D, x, pair)
         return x
 
-    sigma = [diffusion.schedule(n + 1, 0.01, 1.0)[:-1] for n in (64, 128)]
+    sigma = [sampler.schedule(n + 1, 0.01, 1.0)[:-1] for n in (64, 128)]
     truth = exact(1.5, 0.5, 0.2, 1.0, 0.01)
     errors = [abs(first_order(gaussian(0.5, 0.2), np.array(1.5), levels) - truth) for levels in sigma]
     assert 1.7 < errors[0] / errors[1] < 2.3
@@ -61,9 +61,9 @@ def test_single_steps_one_after_another_are_of_first_order():
 @given(st.integers(20, 50), st.integers(0, 2**32 - 1))
 @budget(max_examples=20, deadline=None)
 def test_samples_have_the_distribution_that_the_denoiser_knows(steps, seed):
-    sigma = diffusion.schedule(steps, 0.005, 3.0)
-    x = 0.4 + 3.0 * diffusion.noise(seed, 48, 48)
-    drawn = diffusion.sample(gaussian(0.4, 0.15), x, sigma)
+    sigma = sampler.schedule(steps, 0.005, 3.0)
+    x = 0.4 + 3.0 * sampler.noise(seed, 48, 48)
+    drawn = sampler.dpm_solver(gaussian(0.4, 0.15), x, sigma)
     assert drawn.dtype == np.float32
     assert abs(drawn.mean() - 0.4) < 0.02
     assert abs(drawn.std() / 0.15 - 1) < 0.08
@@ -71,7 +71,7 @@ def test_samples_have_the_distribution_that_the_denoiser_knows(steps, seed):
 
 @given(st.integers(2, 50), st.floats(0.001, 0.1), st.floats(0.2, 80))
 def test_levels_fall_from_the_highest_to_the_lowest_and_then_to_nothing(steps, low, high):
-    sigma = diffusion.schedule(steps, low, high)
+    sigma = sampler.schedule(steps, low, high)
     assert len(sigma) == steps + 1
     assert sigma == sorted(sigma, reverse=True)
     assert sigma[0] == pytest.approx(high)
@@ -81,36 +81,36 @@ def test_levels_fall_from_the_highest_to_the_lowest_and_then_to_nothing(steps, l
 
 
 def test_one_step_is_one_look_at_the_highest_level():
-    calls, told = [], []
+    calls, done = [], []
 
     def D(x, sigma):
         calls.append(sigma)
         return x / 2
 
     x = np.ones((1, 3, 16, 16), np.float32)
-    assert np.array_equal(diffusion.sample(D, x, diffusion.schedule(1, 0.1, 0.7), told.append), x / 2)
+    assert np.array_equal(sampler.dpm_solver(D, x, sampler.schedule(1, 0.1, 0.7), done.append), x / 2)
     assert calls == [pytest.approx(0.7)]
-    diffusion.sample(D, x, diffusion.schedule(5, 0.1, 0.7), told.append)
+    sampler.dpm_solver(D, x, sampler.schedule(5, 0.1, 0.7), done.append)
     assert len(calls) == 6
-    assert told == [1, 1, 2, 3, 4, 5]
+    assert done == [1, 1, 2, 3, 4, 5]
 
 
 def test_guidance_goes_beyond_the_condition_and_costs_nothing_at_1():
     given, null = (lambda x, sigma: x + 1), (lambda x, sigma: x)
-    assert diffusion.guided(given, null, 1) is given
+    assert sampler.guided(given, null, 1) is given
     for w in (0, 0.5, 2):
-        assert diffusion.guided(given, null, w)(np.zeros(1), 0.5) == w
+        assert sampler.guided(given, null, w)(np.zeros(1), 0.5) == w
 
 
 def test_noise_is_the_same_in_another_process():
-    code = "from sempic.codecs.diffusion import noise; print(repr(noise(7, 32, 48)[0, :, 5, 9].tolist()))"
+    code = "from sempic.codecs.sampler import noise; print(repr(noise(7, 32, 48)[0, :, 5, 9].tolist()))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    here = diffusion.noise(7, 32, 48)
+    here = sampler.noise(7, 32, 48)
     assert out.strip() == repr(here[0, :, 5, 9].tolist())
     assert here.dtype == np.float32
     assert abs(here.mean()) < 0.05
     assert abs(here.std() - 1) < 0.05
-    assert not np.array_equal(here, diffusion.noise(8, 32, 48))
+    assert not np.array_equal(here, sampler.noise(8, 32, 48))
 
 
 def test_colours_follow_the_guide_and_texture_stays():
@@ -118,7 +118,7 @@ def test_colours_follow_the_guide_and_texture_stays():
     guide = np.full((1, 3, 64, 80), 0.5, np.float32)
     texture = rng.normal(0, 0.1, guide.shape).astype(np.float32)
     shifted = guide + texture + np.array([0.2, -0.1, 0], np.float32)[:, None, None]
-    kept = diffusion.keep_colours(shifted, guide)
+    kept = sampler.keep_colours(shifted, guide)
     assert np.abs((kept - guide).mean((2, 3))).max() < 0.005
     assert np.corrcoef((kept - guide).ravel(), texture.ravel())[0, 1] > 0.98
-    assert np.array_equal(diffusion.keep_colours(guide, guide), guide)
+    assert np.array_equal(sampler.keep_colours(guide, guide), guide)

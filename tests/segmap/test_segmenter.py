@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import stand_in
 from onnx import TensorProto, helper
-from stand_in import scene
+from stand_in import TAXONOMY, scene
 
 from sempic import runtime
 from sempic.errors import InputError, ModelError
-from sempic.segment import BUILT_IN, LONGEST_SIDE, check_segmap, segment
-from sempic.taxonomy import CAMVID11
+from sempic.segmap.segmenter import LONGEST_SIDE, check_segmap, segment
 
 
 @pytest.fixture
@@ -33,13 +34,13 @@ def bands(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     segmap = np.full((height, width), 3, np.uint8)
     segmap[:, width // 3 :] = 8
     segmap[:, 2 * width // 3 :] = 0
-    return (stand_in._colours()[segmap] * 255).round().astype(np.uint8), segmap
+    return (stand_in.colours()[segmap] * 255).round().astype(np.uint8), segmap
 
 
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (17, 33), (75, 100), (120, 160), (640, 33), (700, 900)])
 def test_the_built_in_segmenter_answers_at_the_pictures_size(models, height, width):
     image, segmap = bands(height, width)
-    found = segment(image, CAMVID11)
+    found = segment(image, TAXONOMY)
     assert found.shape == (height, width)
     assert found.dtype == np.uint8
     assert (found == segmap).mean() > (0.9 if width > 64 else 0.6)  # it sees blocks of 4×4 pixels
@@ -48,8 +49,25 @@ def test_the_built_in_segmenter_answers_at_the_pictures_size(models, height, wid
 def test_a_built_in_segmenter_that_is_not_there_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("SEMPIC_MODELS", str(tmp_path))
     monkeypatch.setattr(runtime, "SHIPPED", tmp_path)
-    with pytest.raises(ModelError, match=BUILT_IN):
-        segment(scene(0, 32, 32).image, CAMVID11)
+    with pytest.raises(ModelError, match="No segmenter for the classes of camvid11 is installed"):
+        segment(scene(0, 32, 32).image, TAXONOMY)
+
+
+def test_an_own_network_is_loaded_once_for_all_pictures(tmp_path, monkeypatch):
+    made = []
+    load = runtime.Network.__init__
+    monkeypatch.setattr(
+        runtime.Network, "__init__", lambda self, *arguments: (made.append(arguments[1]), load(self, *arguments))[1]
+    )
+    path = onnx_file(tmp_path, stand_in.segmenter_network())
+    image, segmap = bands(75, 100)
+    for given in (path, str(path), path):
+        assert (segment(image, TAXONOMY, given) == segmap).mean() > 0.9
+    assert made == [str(path)]
+    path.write_bytes(stand_in.segmenter_network(stride=2))  # another file of the same name
+    os.utime(path, (0, 0))
+    segment(image, TAXONOMY, path)
+    assert made == [str(path)] * 2
 
 
 @pytest.mark.parametrize("stride", [1, 2, 8])
@@ -58,7 +76,7 @@ def test_a_built_in_segmenter_that_is_not_there_is_named(tmp_path, monkeypatch):
 def test_a_network_may_answer_in_logits_or_ids_at_any_scale(tmp_path, stride, ids, size):
     path = onnx_file(tmp_path, stand_in.segmenter_network(size, stride, ids=ids))
     image, segmap = bands(75, 100)
-    found = segment(image, CAMVID11, path)
+    found = segment(image, TAXONOMY, path)
     assert found.shape == (75, 100)
     assert found.dtype == np.uint8
     assert (found == segmap).mean() > 0.9
@@ -67,7 +85,7 @@ def test_a_network_may_answer_in_logits_or_ids_at_any_scale(tmp_path, stride, id
 def test_the_padding_does_not_shift_the_answer(tmp_path):
     path = onnx_file(tmp_path, stand_in.segmenter_network(stride=1))
     image, segmap = bands(75, 100)
-    assert np.array_equal(segment(image, CAMVID11, path), segmap)
+    assert np.array_equal(segment(image, TAXONOMY, path), segmap)
 
 
 def test_large_pictures_are_segmented_small(tmp_path, monkeypatch):
@@ -77,7 +95,7 @@ def test_large_pictures_are_segmented_small(tmp_path, monkeypatch):
     path = onnx_file(tmp_path, stand_in.segmenter_network())
     for height, width in ((1024, 2048), (3000, 16), (LONGEST_SIDE, 480)):
         image, segmap = bands(height, width)
-        found = segment(image, CAMVID11, path)
+        found = segment(image, TAXONOMY, path)
         assert found.shape == (height, width)
         if width > 16:
             assert (found == segmap).mean() > 0.95
@@ -95,7 +113,7 @@ def test_pixels_reach_the_network_as_rgb_from_0_to_1(tmp_path):
     path = onnx_file(tmp_path, stand_in.network([node], {"x": ["n", 3, "h", "w"]}, outputs, constants))
     image = np.zeros((32, 96, 3), np.uint8)
     image[:, :32, 0], image[:, 32:64, 2], image[:, 64:] = 255, 255, 100
-    found = segment(image, CAMVID11, path)
+    found = segment(image, TAXONOMY, path)
     assert (found[:, :32] == 5).all()
     assert (found[:, 32:64] == 6).all()
     assert (found[:, 64:] == 0).all()
@@ -108,7 +126,7 @@ def test_pixels_reach_the_network_as_rgb_from_0_to_1(tmp_path):
 def test_a_network_of_other_classes_is_refused(tmp_path, classes):
     path = onnx_file(tmp_path, stand_in.segmenter_network(classes=classes))
     with pytest.raises(ModelError, match=f"{classes}.*camvid11"):
-        segment(scene(0, 64, 48).image, CAMVID11, path)
+        segment(scene(0, 64, 48).image, TAXONOMY, path)
 
 
 def identity(kind: str, shape: list[int | str], to: int = TensorProto.FLOAT) -> bytes:
@@ -130,7 +148,7 @@ def identity(kind: str, shape: list[int | str], to: int = TensorProto.FLOAT) -> 
 )
 def test_a_network_that_is_no_segmenter_is_refused(tmp_path, data, says):
     with pytest.raises(ModelError, match=says):
-        segment(scene(0, 64, 48).image, CAMVID11, onnx_file(tmp_path, data))
+        segment(scene(0, 64, 48).image, TAXONOMY, onnx_file(tmp_path, data))
 
 
 def test_ids_beyond_the_classes_are_refused(tmp_path):
@@ -139,7 +157,7 @@ def test_ids_beyond_the_classes_are_refused(tmp_path):
     image = np.zeros((64, 64, 3), np.uint8)
     image[:, 40] = 255
     with pytest.raises(ModelError, match="class ids"):
-        segment(image, CAMVID11, onnx_file(tmp_path, data))
+        segment(image, TAXONOMY, onnx_file(tmp_path, data))
 
 
 def test_an_empty_answer_is_refused(tmp_path):
@@ -151,13 +169,13 @@ def test_an_empty_answer_is_refused(tmp_path):
     outputs = [("y", TensorProto.INT64, ["n", "h", "w"])]
     data = stand_in.network(nodes, {"x": ["n", 3, "h", "w"]}, outputs, {"zero": np.zeros(1)})
     with pytest.raises(ModelError):
-        segment(scene(0, 64, 48).image, CAMVID11, onnx_file(tmp_path, data))
+        segment(scene(0, 64, 48).image, TAXONOMY, onnx_file(tmp_path, data))
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
     for path in (tmp_path / "absent.onnx", tmp_path):
         with pytest.raises(ModelError, match=path.name):
-            segment(scene(0, 64, 48).image, CAMVID11, path)
+            segment(scene(0, 64, 48).image, TAXONOMY, path)
 
 
 # -- segmaps handed in ------------------------------------------------------------------------------------------------
@@ -166,7 +184,24 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 def test_a_segmap_that_fits_is_taken_as_it_is():
     image, segmap = scene(0, 64, 48).image, scene(0, 64, 48).segmap.copy()
     segmap[0] = 255
-    assert check_segmap(segmap, image, CAMVID11) is segmap
+    assert check_segmap(segmap, image, TAXONOMY) is segmap
+
+
+def test_void_ids_of_the_taxonomy_become_void():
+    image, segmap = scene(0, 64, 48).image, scene(0, 64, 48).segmap.copy()
+    segmap[:5] = 11
+    given = segmap.copy()
+    found = check_segmap(segmap, image, TAXONOMY)
+    assert TAXONOMY.void == (11,)
+    assert (found[:5] == 255).all()
+    assert np.array_equal(found[5:], segmap[5:])
+    assert np.array_equal(segmap, given)
+    other = replace(TAXONOMY, void=(0, 200))
+    segmap[:5] = 200
+    found = check_segmap(segmap, image, other)
+    assert (found == 255).sum() == (segmap == 0).sum() + segmap[:5].size
+    with pytest.raises(InputError, match="class 11"):
+        check_segmap(given, image, other)
 
 
 @pytest.mark.parametrize(
@@ -178,11 +213,11 @@ def test_a_segmap_that_fits_is_taken_as_it_is():
         (np.zeros((48, 64), np.float32), "float32"),
         (np.zeros((48, 64), bool), "bool"),
         ([[0] * 64] * 48, "int"),
-        (np.full((48, 64), 11, np.uint8), "class 11"),
+        (np.full((48, 64), 12, np.uint8), "class 12"),
         (np.full((48, 64), 254, np.uint8), "class 254"),
         ("labels.png", "shape"),
     ],
 )
 def test_a_segmap_that_does_not_fit_is_refused(segmap, says):
     with pytest.raises(InputError, match=says):
-        check_segmap(segmap, np.zeros((48, 64, 3), np.uint8), CAMVID11)
+        check_segmap(segmap, np.zeros((48, 64, 3), np.uint8), TAXONOMY)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sempic.codecs import generated
-from sempic.coding import palette
+from sempic.codecs import tiles
 
 SIZES = [(5, 7), (16, 16), (17, 40), (60, 33), (40, 9)]
 
@@ -34,8 +33,8 @@ class Enlarging:
 
 @pytest.fixture(autouse=True)
 def _small_tiles(monkeypatch):
-    monkeypatch.setattr(generated, "TILE", 16)
-    monkeypatch.setattr(generated, "OVERLAP", 4)
+    monkeypatch.setattr(tiles, "TILE", 16)
+    monkeypatch.setattr(tiles, "OVERLAP", 4)
 
 
 @pytest.mark.parametrize(("rows", "columns"), SIZES)
@@ -44,8 +43,8 @@ def test_encoders_see_a_tile_at_a_time(rows, columns):
     image = rng.integers(0, 256, (16 * rows, 16 * columns, 3), np.uint8)
     segmap = rng.random((1, 2, 4 * rows, 4 * columns), np.float32)
     network = Pooling()
-    means, classes = generated.run(network, rows, columns, image=generated.as_planes(image), segmap=segmap)
-    whole = generated.as_input(generated.as_planes(image)).reshape(3, rows, 16, columns, 16).mean((2, 4))
+    means, classes = tiles.run_tiled(network, rows, columns, image=tiles.as_planes(image), segmap=segmap)
+    whole = tiles.as_input(tiles.as_planes(image)).reshape(3, rows, 16, columns, 16).mean((2, 4))
     assert means.shape == (3, rows, columns)
     assert np.allclose(means, whole, atol=1e-6)
     assert np.array_equal(classes, segmap[0, :, ::2, ::2])
@@ -56,13 +55,6 @@ def test_encoders_see_a_tile_at_a_time(rows, columns):
 @pytest.mark.parametrize(("rows", "columns"), SIZES)
 def test_tiles_are_blended_to_the_whole(rows, columns):
     codes = np.random.default_rng(0).random((1, 3, rows, columns), np.float32)
-    drawn = generated.draw(Enlarging(), rows, columns, codes=codes, strength=np.full(1, 2, np.float32))
+    drawn = tiles.blend_tiled(Enlarging(), rows, columns, codes=codes, strength=np.full(1, 2, np.float32))
     assert drawn.shape == (3, 16 * rows, 16 * columns)
     assert np.allclose(drawn, 2 * codes[0].repeat(16, 1).repeat(16, 2), atol=1e-5)
-
-
-def test_what_is_drawn_past_white_stays_flat_when_colours_are_matched():
-    picture = np.random.default_rng(0).uniform(1, 1.2, (3, 16, 16)).astype(np.float32)
-    grey = palette.quantise(np.full((1, 3), 200.0))
-    matched = generated.match_colours(picture, np.zeros((4, 4), np.uint8), grey)
-    assert np.allclose(matched, palette.colours(grey)[0, 0], atol=1e-6)

@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sempic import datasets, protection
-from sempic.bench import jobs, losses, report, results, runner, tables
-from sempic.bench.jobs import Contender, Target, encode_picture, measure_picture
+from sempic import datasets
+from sempic.bench import jobs, links, report, results, runner, tables
+from sempic.bench.jobs import Measured, OperatingPoint, encode_picture, measure_picture
+from sempic.codecs.spec import Spec
 from sempic.errors import InputError
+from sempic.link import protection
 from sempic.scene import draw
 
-BARE, SAFE = Contender("hevc"), Contender.parse("hevc:protect=0.25")
-TARGETS = Target.behind([Target.parse("700B")], "0,0.05,0.3")
+BARE, SAFE = Spec.parse("hevc"), Spec.parse("hevc:protect=0.25")
+POINTS = OperatingPoint.parse_all("700B", "0,0.05,0.3")
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +25,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[results.Result
     for seed in range(4):
         Image.fromarray(draw(seed, 128, 96).image).save(root / f"street-{seed}.png")
     pictures, out = datasets.find(str(root)), root / "out"
-    made = runner.run(str(root), pictures, [BARE, SAFE], TARGETS, ["psnr"], out, workers=1)
+    made = runner.run(str(root), pictures, [BARE, SAFE], POINTS, ["psnr"], out, workers=1)
     for result in made:
         results.save(result, out / f"{result.label}.json")
     assert results.load_all(out) == made[::-1]
@@ -31,40 +33,50 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[results.Result
 
 
 def test_each_point_is_sent_over_each_link_and_once_without_losses():
-    assert [target.text for target in TARGETS] == ["700B", "700B erase=0.05", "700B erase=0.3"]
-    assert [target.erase for target in TARGETS] == [0, 0.05, 0.3]
-    assert {target.bytes for target in TARGETS} == {700}
-    assert Target.behind([Target.parse("q5")], "") == [Target.parse("q5")]
+    assert [point.text for point in POINTS] == ["700B", "700B erase=0.05", "700B erase=0.3"]
+    assert [point.erase for point in POINTS] == [0, 0.05, 0.3]
+    assert {point.target.size for point in POINTS} == {700}
+    assert OperatingPoint.parse_all("q5") == [OperatingPoint.parse("q5")]
     for wrong in ("much", "0.1,2", "-0.1"):
         with pytest.raises(InputError, match=r"no share|from 0 to 1"):
-            Target.behind(TARGETS[:1], wrong)
+            OperatingPoint.parse_all("700B", wrong)
 
 
-@pytest.mark.parametrize("text", ["hevc:protect", "hevc:protect=lots", "hevc:protect=2", "hevc:protect=0"])
-def test_protection_is_a_share_of_the_bytes(text):
-    with pytest.raises(InputError, match="share of protection"):
-        Contender.parse(text)
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("hevc:protect", "write key=value"),
+        ("hevc:protect=lots", "it takes a number"),
+        ("hevc:protect=2", "share of protection"),
+        ("hevc:protect=0", "share of protection"),
+    ],
+)
+def test_protection_is_a_share_of_the_bytes(text, says):
+    with pytest.raises(InputError, match=says):
+        Spec.parse(text)
 
 
 def test_protection_counts_in_the_size():
     image = draw(0, 128, 96).image
-    bare, safe = (encode_picture(image, contender, TARGETS[0]).data for contender in (BARE, SAFE))
+    bare, safe = (encode_picture(image, spec, POINTS[0]).data for spec in (BARE, SAFE))
     assert bare != safe
     assert protection.recover(safe).detail
     assert len(protection.recover(safe).stream) < len(safe) <= 700
     assert len(bare) <= 700
 
 
+def measure(frame: datasets.Frame, point: OperatingPoint) -> Measured:
+    data = encode_picture(frame.image, BARE, point).data
+    return measure_picture(frame, data, BARE, ["psnr"], point.erase)
+
+
 def test_what_arrives_is_what_is_measured():
     frame = datasets.Frame("street", draw(0, 128, 96).image, None)
-    encoded = encode_picture(frame.image, BARE, TARGETS[1])
-    measured = measure_picture(frame, encoded, ["psnr"])
-    again = measure_picture(frame, encoded, ["psnr"])
-    clean = measure_picture(frame, encode_picture(frame.image, BARE, TARGETS[0]), ["psnr"])
+    measured, again, clean = (measure(frame, point) for point in (POINTS[1], POINTS[1], POINTS[0]))
     grey = 10 * np.log10(255**2 / np.mean((frame.image.astype(float) - jobs.GREY) ** 2))
     values = [float(arrays["psnr"]) for arrays in measured.collected]
     assert values == [float(arrays["psnr"]) for arrays in again.collected]
-    assert len(values) == jobs.SENT
+    assert len(values) == jobs.TRANSMISSIONS
     for value in values:
         assert value == pytest.approx(grey) or value == pytest.approx(float(clean.collected[0]["psnr"]))
     assert measured.detail["undecodable"] == np.mean(np.isclose(values, grey)) > 0
@@ -72,10 +84,7 @@ def test_what_arrives_is_what_is_measured():
 
 def test_pictures_lose_different_packets():
     image = draw(0, 128, 96).image
-    encoded = encode_picture(image, BARE, TARGETS[1])
-    shares = {
-        measure_picture(datasets.Frame(name, image, None), encoded, ["psnr"]).detail["undecodable"] for name in "abcdef"
-    }
+    shares = {measure(datasets.Frame(name, image, None), POINTS[1]).detail["undecodable"] for name in "abcdef"}
     assert len(shares) > 1
 
 
@@ -105,4 +114,4 @@ def test_the_report_shows_losses_apart(found):
     assert every[0] == table
     assert tables.values([bare.lossless, safe.lossless]) in every
     assert tables.losses([bare.lossless]) is None
-    assert losses.png([bare.lossless], "psnr") is None
+    assert links.png([bare.lossless], "psnr") is None

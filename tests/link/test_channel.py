@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
+from command import call
 
 import sempic
-from sempic.channel import transmit
+from sempic.link.channel import transmit
 
 DATA = bytes(range(1, 256)) * 40 + b"and a shorter packet"
-GOLDEN = Path(__file__).parent / "golden" / "hevc-1.smp"
+GOLDEN = Path(__file__).parents[1] / "golden" / "hevc-1.smp"
 
 
 def test_a_perfect_channel_changes_nothing() -> None:
@@ -69,9 +69,8 @@ def test_impossible_channels_are_sentences(options: dict, says: str) -> None:
 
 
 def test_the_command(tmp_path: Path) -> None:
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", "from sempic.cli import main; main()", "channel", str(GOLDEN), *arguments]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    def run(*arguments: str) -> CompletedProcess[bytes]:
+        return call(tmp_path, "channel", GOLDEN, *arguments)
 
     done = run("-o", "out.smp", "--erase", "0.3", "--bit-errors", "1e-3", "--seed", "1", "--packet", "64", "--json")
     assert done.returncode == 0, done.stderr
@@ -79,5 +78,5 @@ def test_the_command(tmp_path: Path) -> None:
     expected = transmit(GOLDEN.read_bytes(), 0.3, 1e-3, 1, 64)
     assert (tmp_path / "out.smp").read_bytes() == expected.data
     assert (report["packets"], report["lost"], report["flips"]) == (expected.packets, expected.lost, expected.flips)
-    assert "exists" in run("-o", "out.smp").stderr
-    assert run("-o", "other.smp", "--erase", "2").stderr.startswith("sempic: The probability")
+    assert b"exists" in run("-o", "out.smp").stderr
+    assert run("-o", "other.smp", "--erase", "2").stderr.startswith(b"sempic: The probability")

@@ -1,0 +1,51 @@
+"""What the semantic codecs share: their first section, and the colours of what is drawn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sempic.codecs.semantic import Head, match_colours
+from sempic.coding import palette
+from sempic.errors import StreamError
+
+BYTE = st.integers(0, 255)
+
+
+@given(st.integers(0, 15), st.integers(0, 15), st.binary(max_size=40), st.none() | BYTE, st.none() | st.binary())
+def test_the_first_section_is_read_as_it_was_written(factor, count, segmap, own, colours):
+    head = Head(factor, count, segmap, own, colours)
+    section = head.section(7)
+    assert section.type == 7
+    assert Head.read(section.payload, own is not None, colours is not None) == head
+
+
+def test_the_bytes_of_the_first_section():
+    assert Head(4, 3, b"map").section().payload == b"\x34map"
+    assert Head(4, 3, b"map", own=200).section().payload == b"\x34\xc8map"
+    assert Head(4, 3, b"map", palette=b"rgb").section().payload == b"\x34\x03rgbmap"
+    assert Head(4, 3, b"map", 9, b"rgb").section().payload == b"\x34\x09\x03rgbmap"
+
+
+@pytest.mark.parametrize(
+    ("payload", "own", "colours"),
+    [
+        (b"", False, False),
+        (b"\4", True, False),
+        (b"\4", False, True),
+        (b"\4\2a", False, True),
+        (b"\4\1\2a", True, True),
+    ],
+)
+def test_a_first_section_that_ends_too_early_is_refused(payload, own, colours):
+    with pytest.raises(StreamError, match="segmap is too short"):
+        Head.read(payload, own, colours)
+
+
+def test_what_is_drawn_past_white_stays_flat_when_colours_are_matched():
+    picture = np.random.default_rng(0).uniform(1, 1.2, (3, 16, 16)).astype(np.float32)
+    grey = palette.quantise(np.full((1, 3), 200.0))
+    matched = match_colours(picture, np.zeros((4, 4), np.uint8), grey)
+    assert np.allclose(matched, palette.colours(grey)[0, 0], atol=1e-6)

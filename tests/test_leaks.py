@@ -22,7 +22,7 @@ from sempic.codecs.spec import Spec
 from sempic.scene import draw
 
 COUNT = int(os.environ.get("SEMPIC_PICTURES", "160"))
-WINDOWS = 4
+WINDOWS = 8
 """What leaks does so all the time; what libraries keep once, they take in some of the windows only."""
 ALLOWED = 4000
 """Bytes a picture in the best window, which is less than the smallest picture."""
@@ -64,5 +64,5 @@ def held_after_pictures() -> list[int]:
 def test_pictures_one_after_another_leave_nothing_behind():
     with ProcessPoolExecutor(1, get_context("spawn")) as fresh:  # what other tests left in memory would blur it
         held = fresh.submit(held_after_pictures).result()
-    print(f"{COUNT} pictures, MB held: {', '.join(f'{size / 1e6:.1f}' for size in held)}")
+    print(f"{COUNT} pictures, MB held: {', '.join(f'{size / 1e6:.2f}' for size in held)}")
     assert min(after - before for before, after in pairwise(held)) <= ALLOWED * (COUNT // WINDOWS)

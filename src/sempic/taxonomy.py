@@ -31,6 +31,7 @@ class Taxonomy:
     colours: the RGB colour (0 to 255) in which each class is shown.
     void: ids below 255 that mean void in label pictures, as some data sets have them.
     merged: what classes of other taxonomies are called here, by their names there.
+    objects: the classes whose things have colours of their own.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Taxonomy:
     colours: tuple[tuple[int, int, int], ...]
     void: tuple[int, ...] = ()
     merged: Mapping[str, str] = field(default_factory=dict, hash=False)
+    objects: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -48,6 +50,11 @@ class Taxonomy:
             return [known.lower() for known in self.classes].index(name.strip().lower())
         except ValueError:
             raise InputError(f"'{name}' is not a class of {self.name}; it knows {', '.join(self.classes)}.") from None
+
+    @property
+    def object_ids(self) -> tuple[int, ...]:
+        """The ids of the classes whose things have colours of their own."""
+        return tuple(map(self.classes.index, self.objects))
 
     def ids_of(self, names: Mapping[int, str]) -> NDArray[np.uint8]:
         """Return a table (256) from the ids of another list of classes to the ids here; void for what has no class.
@@ -77,17 +84,21 @@ class Taxonomy:
         """Return the taxonomy as plain dicts, lists and texts: what `from_json` takes."""
         colours = {name: list(colour) for name, colour in zip(self.classes, self.colours, strict=True)}
         plain: dict[str, Any] = {"name": self.name, "classes": colours}
-        return plain | {k: v for k, v in (("void", list(self.void)), ("merged", dict(self.merged))) if v}
+        more = {"void": list(self.void), "merged": dict(self.merged), "objects": list(self.objects)}
+        return plain | {name: value for name, value in more.items() if value}
 
     @classmethod
     def from_json(cls, plain: Any) -> Taxonomy:
         """Return the taxonomy that a card or a file describes; raise `ValueError` for one that makes no sense."""
         try:
             classes = {str(name): tuple(map(int, colour)) for name, colour in plain["classes"].items()}
-            void, merged = plain.get("void", ()), dict(plain.get("merged", {}))
-            made = cls(str(plain["name"]), tuple(classes), tuple(classes.values()), tuple(map(int, void)), merged)  # type: ignore[arg-type]
+            void, merged = tuple(map(int, plain.get("void", ()))), dict(plain.get("merged", {}))
+            objects = tuple(map(str, plain.get("objects", ())))
+            made = cls(str(plain["name"]), tuple(classes), tuple(classes.values()), void, merged, objects)  # type: ignore[arg-type]
         except (TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"it has no classes with their colours ({error})") from None
+        if unknown := set(made.objects) - set(made.classes):
+            raise ValueError(f"its objects are of '{min(unknown)}', which is no class")
         if not 0 < len(made) <= _MOST:
             raise ValueError(f"it has {len(made)} classes; there can be 1 to {_MOST}")
         if any(len(colour) != 3 or not all(0 <= value <= 255 for value in colour) for colour in made.colours):

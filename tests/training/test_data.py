@@ -9,11 +9,12 @@ from PIL import Image
 from stand_in import scene
 
 from sempic import datasets
+from sempic.coding import palette
 from sempic.datasets import Frame
 from sempic.errors import InputError
 from sempic.taxonomy import load as load_taxonomy
 from sempic.training import data
-from sempic.training.options import OBJECTS, PASTED
+from sempic.training.options import PASTED
 from sempic.training.sampler import CropSampler, Pool, Source, colour_planes
 from sempic.training.sqgan import random_fractions
 
@@ -99,7 +100,7 @@ def sampler(share: float, pedestrians: bool = True, crop: int = 64, **colours: f
     predicted = np.full((64, 64), 4, np.uint8), np.full((64, 64), 5, np.uint8)
     of_street, of_photo = Source(street, predicted[0], TAXONOMY), Source(photo, predicted[1], TAXONOMY)
     pools = Pool([of_street], share), Pool([of_photo], 1 - share)
-    return CropSampler(pools, TAXONOMY, crop, PASTED, OBJECTS, **colours)
+    return CropSampler(pools, TAXONOMY, crop, PASTED, **colours)
 
 
 def test_street_scenes_have_labels_and_photos_their_prediction():
@@ -148,12 +149,12 @@ def test_planes_have_the_colours_of_objects_and_grey_for_void():
     image[8:24, 8:24], image[8:24, 40:56] = (150, 70, 60), (60, 80, 150)
     segmap[60:, 60:] = CAR  # one cell is no object
     segmap[:4] = 255
-    palette = np.full((11, 3), 0.25, np.float32)
-    plain = colour_planes(image, segmap, palette)
+    levels = palette.quantise(np.full((11, 3), 64.0))
+    plain = colour_planes(image, segmap, levels)
     assert plain.shape == (3, 16, 16)
-    assert (plain[:, 1:] == 0.25).all()
+    assert np.allclose(plain[:, 1:], palette.colours(levels)[0, 0])
     assert (plain[:, 0] == 0.5).all()
-    planes = colour_planes(image, segmap, palette, [CAR])
+    planes = colour_planes(image, segmap, levels, [CAR])
     changed = (planes != plain).any(0)
     assert changed[2:6, 2:6].all()
     assert changed[2:6, 10:14].all()
@@ -167,7 +168,7 @@ def test_crops_have_the_colours_of_objects_as_often_as_asked():
     segmap[:, :28] = segmap[:, 36:] = CAR  # a dark one and a light one
     source = Source(Frame("", image, None), segmap, TAXONOMY)
     for share in (0.0, 1.0):
-        made = CropSampler([Pool([source], 1.0)], TAXONOMY, 32, objects=OBJECTS, object_colours=share)
+        made = CropSampler([Pool([source], 1.0)], TAXONOMY, 32, object_colours=share)
         images, send, _, colours = made.draw(8, True, np.random.default_rng(0))
         cells = torch.nn.functional.avg_pool2d(images, 4)
         cars = (torch.nn.functional.avg_pool2d((send == CAR).float()[:, None], 4) == 1).expand(-1, 3, -1, -1)
@@ -185,7 +186,7 @@ def test_tints_colour_what_is_pasted_and_cars_where_they_are():
         frame = flat(150, 3)
         frame.segmap[20:50, 20:50] = CAR
         source = Source(frame, frame.segmap, TAXONOMY)
-        made = CropSampler([Pool([source], 1.0)], TAXONOMY, 64, PASTED, OBJECTS, tint=tint)
+        made = CropSampler([Pool([source], 1.0)], TAXONOMY, 64, PASTED, tint=tint)
         images, send, _, _ = made.draw(12, True, np.random.default_rng(0))
         assert least / 2 <= saturation(images, send == CAR) <= most
         assert saturation(images, send == 3) < 0.1

@@ -22,7 +22,7 @@ from sempic.datasets import Frame
 from sempic.errors import InputError, TrainingError
 from sempic.training import gan, perceptual, preview, segmenters, weights
 from sempic.training.loop import Recipe, learning_rate, load_ema, train
-from sempic.training.options import KINDS, OBJECTS, PASTED, RunOptions, SegmenterOptions
+from sempic.training.options import KINDS, PASTED, RunOptions, SegmenterOptions
 from sempic.training.sampler import CropSampler, Pool, Source
 from sempic.training.segmenters import JudgeRecipe, SegmenterNetwork, SegmenterRecipe, evaluate
 from sempic.training.spic import SIGMA_MAX, SIGMA_MIN
@@ -176,7 +176,7 @@ def test_a_sampler_without_rare_things_or_photos_works():
     frame = Frame("plain", np.full((64, 64, 3), 90, np.uint8), np.full((64, 64), 3, np.uint8))
     for photos in ([], [Source(Frame("photo", frame.image, None), frame.segmap, TAXONOMY)]):
         found = [Pool([Source(frame, frame.segmap, TAXONOMY)], 1), *[Pool([photo], 1) for photo in photos]]
-        plain = CropSampler(found, TAXONOMY, 32, PASTED, OBJECTS, tint=1.0)
+        plain = CropSampler(found, TAXONOMY, 32, PASTED, tint=1.0)
         images, _, labels, _ = plain.draw(8, False, np.random.default_rng(0))
         assert images.shape == (8, 3, 32, 32)
         assert (labels == 3).all()

@@ -30,10 +30,10 @@ from sempic import container, runtime
 from sempic.codecs import base, enhancement, semantic
 from sempic.codecs.base import Codec, Decoded, Part, Reading, Rgb, Segmap, Writer
 from sempic.codecs.classic.picture import Ladder, ladder
-from sempic.codecs.semantic import MAP_FACTORS, MAP_TYPE, Head, SemanticReading, SentMap, Weights, match_colours
+from sempic.codecs.colours import Colours
+from sempic.codecs.semantic import MAP_FACTORS, MAP_TYPE, Head, SemanticReading, SentColours, SentMap, Weights
 from sempic.codecs.tiles import as_planes, blend_tiled, grid_size, padded, run_tiled, to_pixels
 from sempic.coding import latents as latent_coder
-from sempic.coding import palette
 from sempic.coding import segmap as segmap_coder
 from sempic.container import Header, Section, Stream
 from sempic.errors import InputError, StreamError
@@ -107,10 +107,10 @@ class Layered(Codec):
         factor, grid = MAP_FACTORS[settings.map], grid_size(*image.shape[:2])
         sent_map = SentMap(simplify(shrink(full, factor), weights.map_tables(factor), settings.simplify), factor)
         quarter, whole = sent_map.quarter(*grid), padded(image)
-        levels = palette.measure(whole, quarter, len(weights.taxonomy))
+        colours = SentColours.measure(weights, whole, quarter)
         network, one_hot = weights.model.network("encoder"), weights.one_hot(quarter)
         (latents,) = run_tiled(network, *grid, image=as_planes(whole), segmap=one_hot)
-        return _LayeredWriter(weights.header(self.id, image), image, weights, sent_map, levels, latents, settings)
+        return _LayeredWriter(weights.header(self.id, image), image, weights, sent_map, colours, latents, settings)
 
     def read(self, stream: Stream, model: runtime.Model | None = None) -> Reading:
         """Return what a stream contains: its latents, and its layers, whose pictures are not decoded yet."""
@@ -118,7 +118,8 @@ class Layered(Codec):
 
 
 class _LayeredWriter(Writer):
-    """Steps are rates of the base, from none to the one that `perception` asks for, and then steps of the ladder."""
+    """Steps are rates of the base, from none to the one that `perception` asks for, and then steps of the ladder. The
+    colours of objects, where there are any, come between the first step and the one after it."""
 
     def __init__(
         self,
@@ -126,24 +127,26 @@ class _LayeredWriter(Writer):
         image: Rgb,
         weights: LayeredWeights,
         sent_map: SentMap,
-        levels: Array,
+        colours: SentColours,
         latents: Array,
         settings: Settings,
     ) -> None:
         self.header, self.image, self.weights, self.settings = header, image, weights, settings
-        self.levels, self.latents, self.factor = levels, latents, sent_map.factor
+        self.colours, self.latents, self.factor = colours, latents, sent_map.factor
+        self.objects = [colours.objects] if colours.objects else []
         self.pixels = header.width * header.height
         self.top_rate = round(settings.perception * weights.rates)
-        self.steps = self.top_rate + 1 + len(LADDER)
+        self.steps = 1 + len(self.objects) + self.top_rate + len(LADDER)
         self.quarter = sent_map.quarter(*grid_size(header.height, header.width))
         self.classes = shrink(self.quarter, 4)
         self.map = segmap_coder.encode(sent_map.small, weights.map_tables(sent_map.factor))
-        self.colours = palette.encode(levels, weights.palette_tables)
 
     def write(self, step: int) -> bytes:
         """Return the base at the step's rate, or the best base with layers up to the step."""
+        objects = self.objects if step else []
+        step = max(step - len(self.objects), 0)
         rate, layers = min(step, self.top_rate), self._layers(step - self.top_rate)
-        sections = [Head(self.factor, len(layers), self.map, rate, self.colours).section()]
+        sections = [Head(self.factor, len(layers), self.map, rate, self.colours.palette).section(), *objects]
         if rate:
             payload = latent_coder.encode(self._values(rate), self.classes, rate - 1, self.weights.latent_tables)
             sections.append(Section(LayeredSection.FEATURES, payload))
@@ -169,7 +172,7 @@ class _LayeredWriter(Writer):
     def _base(self) -> Rgb:
         """The base that layers stand on."""
         values = self._values(self.top_rate) * bool(self.top_rate)
-        return self.weights.draw(self.header, self.quarter, self.levels, self.top_rate, values)
+        return self.weights.draw(self.header, self.quarter, self.colours.full, self.top_rate, values)
 
 
 class LayeredReading(SemanticReading):
@@ -229,7 +232,7 @@ class LayeredReading(SemanticReading):
 
     def draw(self, options: Any, layers: int | None = None) -> Decoded:
         """Let the network draw the base, and put the first layers over it."""
-        picture = self.weights.draw(self.header, self.quarter, self.palette, self.rate, self.values)
+        picture = self.weights.draw(self.header, self.quarter, self.colours, self.rate, self.values)
         top, warnings = enhancement.decode(self.payloads[:layers], self.header.width, self.header.height)
         if top is not None:
             picture = top.shown(picture)
@@ -266,13 +269,13 @@ class LayeredWeights(Weights):
         trained = len(self.model.tables["log_gains"])
         return np.array([((rate - 1) / STEPS_BETWEEN + 1) / trained if rate else 0], np.float32)
 
-    def draw(self, header: Header, quarter: Array, levels: Array, rate: int, values: Array) -> Rgb:
-        """Return the base, from the segmap of 4×4 cells, the levels of mean colours, and latents at a rate."""
+    def draw(self, header: Header, quarter: Array, colours: Colours, rate: int, values: Array) -> Rgb:
+        """Return the base, from the segmap of 4×4 cells, its colours, and latents at a rate."""
         picture = blend_tiled(
             self.model.network("decoder"),
             *grid_size(header.height, header.width),
             latents=(values * self.at_rate("log_returns", rate))[None].astype(np.float32),
             strength=self.strength(rate),
-            layout=self.layout(quarter, levels),
+            layout=self.layout(quarter, colours),
         )
-        return to_pixels(match_colours(picture, quarter, levels), header.height, header.width)
+        return to_pixels(colours.match(picture), header.height, header.width)

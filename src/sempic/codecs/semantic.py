@@ -18,12 +18,15 @@ from numpy.typing import NDArray
 
 from sempic import runtime
 from sempic.codecs.base import Contents, Part, Reading, Rgb, Segmap, check_choice
-from sempic.codecs.tiles import enlarged, grid_size
+from sempic.codecs.colours import Colours, measure
+from sempic.codecs.tiles import cell_means, grid_size
+from sempic.coding import objects as object_coder
 from sempic.coding import palette
 from sempic.coding import segmap as segmap_coder
 from sempic.container import Header, Section, Stream
 from sempic.errors import InputError, ModelError, StreamError
 from sempic.pixels import read_labels
+from sempic.segmap import objects as segmap_objects
 from sempic.segmap.resample import enlarge, shrink
 from sempic.segmap.segmenter import check_segmap, segment
 from sempic.taxonomy import Taxonomy
@@ -35,6 +38,8 @@ MAP_FACTORS = {"full": 1, "half": 2, "quarter": 4, "eighth": 8}
 """How much smaller than the picture a losslessly coded segmap is, by the name of the setting."""
 MAP_TYPE = 1
 """The type of a first section with a losslessly coded segmap."""
+OBJECTS_TYPE = 9
+"""The type of a section with the colours of objects, which comes second where there is one."""
 
 Array = NDArray[Any]
 _Tables = TypeVar("_Tables")
@@ -102,6 +107,8 @@ class SemanticReading(Reading):
     weights: Weights
     palette: Array
     """The levels of mean colours of the classes, where the codec sends them."""
+    objects: object_coder.ObjectColours | None = None
+    """The colours of objects, where the stream has them."""
 
     def __init__(self, stream: Stream, model: runtime.Model | None, weights: type[Weights]) -> None:
         self.header, (first, *others) = stream.header, stream.sections
@@ -159,13 +166,26 @@ class SemanticReading(Reading):
         """The segmap of 4×4 cells for the whole grid."""
         return self.sent_map.quarter(*self.grid)
 
+    @cached_property
+    def colours(self) -> Colours:
+        """The colour of each cell of `quarter`."""
+        found = Colours.of_classes(self.quarter, self.palette)
+        return found if self.objects is None else found.with_objects(self._found_objects, self.objects)
+
+    @cached_property
+    def _found_objects(self) -> segmap_objects.Objects:
+        return segmap_objects.find(self.quarter, self.weights.object_classes)
+
     # Reading and describing.
 
     def _read_layers(self, others: list[Section], is_cut: bool) -> list[str]:
         """Read the sections behind the first one; return a sentence for each kind of loss."""
         self._read: list[Part] = []
         promised, warnings = self.promised, list[str]()
-        for number, section in enumerate(others[:promised], 2):
+        if others and others[0].type == OBJECTS_TYPE and self.weights.object_classes:
+            self._read.append(self._read_objects(others[0]))
+            promised += 1
+        for number, section in enumerate(others[len(self._read) : promised], 2 + len(self._read)):
             try:
                 self._read.append(self.read_layer(section))
             except StreamError as error:
@@ -178,6 +198,13 @@ class SemanticReading(Reading):
         if len(others) > promised:
             warnings.append(f"The stream has {len(others) - promised} sections more than its first one announces.")
         return warnings
+
+    def _read_objects(self, section: Section) -> Part:
+        found, tables = self._found_objects, self.weights.object_tables
+        self.objects = object_coder.decode(section.payload, found.classes, found.boxes, tables)
+        own = int((self.objects.levels[:, 0] != palette.ABSENT).sum())
+        about = f"{own} of {len(found)} objects in colours of their own, {len(self.objects.accents)} accents"
+        return Part("object colours", len(section.payload), about)
 
     def _parts_of_head(self) -> list[Part]:
         colours = 0 if self.head.palette is None else 1 + len(self.head.palette)
@@ -254,6 +281,17 @@ class Weights:
         """The coding tables of mean colours."""
         return palette.PaletteTables.from_arrays(self.tables("palette."))
 
+    @cached_property
+    def object_classes(self) -> tuple[int, ...]:
+        """The classes whose objects have colours of their own; none where the model has no tables for them."""
+        known = any(name.startswith("objects.") for name in self.model.tables)
+        return self.taxonomy.object_ids if known else ()
+
+    @cached_property
+    def object_tables(self) -> object_coder.ObjectTables:
+        """The coding tables of the colours of objects."""
+        return object_coder.ObjectTables.from_arrays(self.tables("objects."))
+
     def built(self, prefix: str, make: Callable[[dict[str, Array]], _Tables]) -> _Tables:
         """Return what `make` makes of the model's arrays under a prefix; it is called once."""
         if prefix not in self._built:
@@ -268,15 +306,38 @@ class Weights:
             raise ModelError(f"The model {self.model.card.name} has no tables '{prefix}'.")
         return found
 
-    def layout(self, quarter: Array, levels: Array) -> Array:
-        """Return what the network knows of each cell besides what the codec sends: class, its colour, noise."""
-        one_hot = self.one_hot(quarter)
-        colours = np.tensordot(palette.colours(levels).T - np.float32(0.5), one_hot[0], 1)
-        return np.concatenate([one_hot, colours[None], noise(*quarter.shape)[None, None]], 1)
+    def layout(self, quarter: Array, colours: Colours) -> Array:
+        """Return what the network has of each cell besides what the codec sends: class, colour, noise."""
+        return np.concatenate(
+            [self.one_hot(quarter), colours.planes()[None], noise(*quarter.shape)[None, None]], 1
+        )
 
     def one_hot(self, ids: Array) -> Array:
         """Return h×w ids as 1×classes×h×w float32; void is all zeros."""
         return np.equal(ids, np.arange(len(self.taxonomy))[:, None, None])[None].astype(np.float32)
+
+
+@dataclass(frozen=True)
+class SentColours:
+    """The colours of a picture as they are sent: of classes, and a section for those of objects if there are any."""
+
+    palette: bytes
+    plain: Colours
+    objects: Section | None
+    full: Colours
+
+    @classmethod
+    def measure(cls, weights: Weights, image: Rgb, quarter: Array) -> SentColours:
+        """Measure them in a picture (uint8, padded to the grid) with its segmap of 4×4 cells."""
+        cells = cell_means(image)
+        levels = palette.measure(cells, quarter, len(weights.taxonomy))
+        coded, plain = palette.encode(levels, weights.palette_tables), Colours.of_classes(quarter, levels)
+        found = segmap_objects.find(quarter, weights.object_classes)
+        if not len(found):
+            return cls(coded, plain, None, plain)
+        own = measure(cells, found, levels)
+        payload = object_coder.encode(own, found.classes, found.boxes, weights.object_tables)
+        return cls(coded, plain, Section(OBJECTS_TYPE, payload), plain.with_objects(found, own))
 
 
 def check_map(name: str, simplify: float, *others: str) -> None:
@@ -307,17 +368,3 @@ def noise(height: int, width: int) -> NDArray[np.float32]:
         mixed = (mixed ^ (mixed >> np.uint32(shift))) * np.uint32(factor)
     mixed ^= mixed >> np.uint32(16)
     return (mixed * (2.0**-31) - 1).astype(np.float32) * np.float32(3**0.5)
-
-
-def match_colours(picture: Array, quarter: Array, levels: Array) -> Array:
-    """Shift each class of a drawn picture (3×H×W) to the mean colour sent, smoothly across borders; in place.
-
-    What was drawn past white or black is clipped first: it was meant to be flat there, and is to stay so.
-    """
-    picture.clip(0, 1, out=picture)
-    shifts = palette.colours(levels) - palette.means(picture.transpose(1, 2, 0), quarter, len(levels))
-    shifts[np.isnan(shifts) | (levels[:, :1] == palette.ABSENT)] = 0
-    planes = np.pad(shifts, ((0, 256 - len(shifts)), (0, 0)))[quarter].astype(np.float32)
-    for plane, shift in zip(picture, planes.transpose(2, 0, 1), strict=True):  # one by one, for a large one's memory
-        plane += enlarged(shift[None], *plane.shape)[0]
-    return picture

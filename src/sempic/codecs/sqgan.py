@@ -27,9 +27,9 @@ from numpy.typing import NDArray
 from sempic import container, runtime
 from sempic.codecs import base, semantic
 from sempic.codecs.base import Codec, Decoded, Part, Reading, Rgb, Segmap, Writer
-from sempic.codecs.semantic import MAP_FACTORS, MAP_TYPE, Head, SemanticReading, SentMap, Weights, match_colours
+from sempic.codecs.semantic import MAP_FACTORS, MAP_TYPE, Head, SemanticReading, SentColours, SentMap, Weights
 from sempic.codecs.tiles import CELL, as_planes, blend_tiled, grid_size, padded, run_tiled, to_pixels
-from sempic.coding import grid, palette
+from sempic.coding import grid
 from sempic.coding import segmap as segmap_coder
 from sempic.container import Header, Section, Stream
 from sempic.errors import InputError, StreamError
@@ -110,7 +110,7 @@ class SqGan(Codec):
             sent_map = SentMap(simplify(shrink(full, factor), tables, settings.simplify), factor)
             coded_map = segmap_coder.encode(sent_map.small, tables)
         quarter, whole = sent_map.quarter(rows, columns), padded(image)
-        colours = palette.encode(palette.measure(whole, quarter, len(weights.taxonomy)), weights.palette_tables)
+        colours = SentColours.measure(weights, whole, quarter)
         one_hot = weights.one_hot(quarter)
         vectors, relevance = run_tiled(
             weights.model.network("encoder"), rows, columns, image=as_planes(whole), segmap=one_hot
@@ -120,9 +120,9 @@ class SqGan(Codec):
         tokens = _nearest(vectors, weights.codebook("image"))
         # Where the segmap is sent as tokens, a network draws it, and nothing may be coded under what a network drew.
         classes = _unknown((rows, columns)) if kind == SqGanSection.MAP_TOKENS else shrink(quarter, 4)
-        head = Head(factor, 0, coded_map, palette=colours)
-        header = weights.header(self.id, image)
-        return _SqGanWriter(header, kind, head, tokens, ranked, classes, weights.grid_tables("image"))
+        head = Head(factor, 0, coded_map, palette=colours.palette)
+        header, token_tables = weights.header(self.id, image), weights.grid_tables("image")
+        return _SqGanWriter(header, kind, head, colours.objects, tokens, ranked, classes, token_tables)
 
     def read(self, stream: Stream, model: runtime.Model | None = None) -> Reading:
         """Return what a stream contains: its tokens, band by band."""
@@ -130,31 +130,34 @@ class SqGan(Codec):
 
 
 class _SqGanWriter(Writer):
-    """Steps are numbers of tokens: none at the first step, all at the last."""
+    """Steps are numbers of tokens: none at the first step, all at the last. The colours of objects, where there are
+    any, come between the first step and the one after it."""
 
     def __init__(
         self,
         header: Header,
         kind: SqGanSection,
         head: Head,
+        objects: Section | None,
         tokens: Array,
         relevance: Array,
         classes: Array,
         tables: grid.GridTables,
     ) -> None:
-        self.header, self.kind, self.head = header, kind, head
+        self.header, self.kind, self.head, self.objects = header, kind, head, [objects] if objects else []
         self.tokens, self.classes, self.tables = tokens, classes, tables
         self.pixels = header.width * header.height
-        self.steps = min(tokens.size, MAX_STEPS) + 1
+        self.token_steps = min(tokens.size, MAX_STEPS)
+        self.steps = 1 + len(self.objects) + self.token_steps
         rank = np.empty(tokens.size, np.int64)
         rank[np.argsort(-relevance, axis=None, kind="stable")] = np.arange(tokens.size)
         self.rank = rank.reshape(tokens.shape)
 
     def write(self, step: int) -> bytes:
         """Return the stream that sends the step's share of the tokens, the most relevant ones."""
-        count = step * self.tokens.size // (self.steps - 1)
+        count = max(step - len(self.objects), 0) * self.tokens.size // self.token_steps
         bands = min(MAX_BANDS, -(-count // TOKENS_A_BAND))
-        sections = [replace(self.head, count=bands).section(self.kind)]
+        sections = [replace(self.head, count=bands).section(self.kind), *(self.objects if step else [])]
         for band in range(bands):
             begin, end = count * band // bands, count * (band + 1) // bands
             sent, chosen = self.rank < begin, (self.rank >= begin) & (self.rank < end)
@@ -232,7 +235,7 @@ class SqGanReading(SemanticReading):
             "tokens": sent,
             "positions": positions,
             "kept": round(sent / positions, 4),
-            "token_bytes": sum(part.bytes for part in self._read),
+            "token_bytes": sum(part.bytes for part in self._read if part.name.startswith("tokens")),
             "flat_bytes": -(-(bits * sent + positions) // 8),
         }
 
@@ -241,15 +244,16 @@ class SqGanReading(SemanticReading):
         sent = self.sent(layers)
         codes = self.weights.codebook("image")[self.tokens].transpose(2, 0, 1) * sent
         padded_codes, padded_sent, padded_map = _whole_windows(codes, sent, self.quarter)
+        colours = self.colours.padded(*np.subtract(padded_map.shape, self.quarter.shape))
         picture = blend_tiled(
             self.weights.model.network("decoder"),
             *padded_sent.shape[2:],
             codes=padded_codes,
             kept=padded_sent,
-            layout=self.weights.layout(padded_map, self.palette),
+            layout=self.weights.layout(padded_map, colours),
         )
         rows, columns = self.grid
-        picture = match_colours(picture[:, : rows * CELL, : columns * CELL], self.quarter, self.palette)
+        picture = self.colours.match(picture[:, : rows * CELL, : columns * CELL])
         pixels = to_pixels(picture, self.header.height, self.header.width)
         del picture  # for a large one's memory
         return Decoded(pixels, self.segmap, self.taxonomy, self.contents.warnings)

@@ -29,6 +29,15 @@ def padded(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.pad(image, ((0, rows * CELL - image.shape[0]), (0, columns * CELL - image.shape[1]), (0, 0)), "edge")
 
 
+def cell_means(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the mean colours (h×w×3) of the cells of 4×4 pixels of a picture (4h×4w×3)."""
+    height, width, _ = image.shape
+    rows = image.reshape(height // 4, 4, width, 3).sum(1, dtype=np.uint16)
+    sums: NDArray[np.float32] = rows.reshape(height // 4, width // 4, 4, 3).sum(2, dtype=np.uint16).astype(np.float32)
+    sums /= 16
+    return sums
+
+
 def as_planes(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return a picture as 1×3×H×W."""
     return image.transpose(2, 0, 1)[None]

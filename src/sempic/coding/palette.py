@@ -60,19 +60,21 @@ def means(image: Array, cells: Array, classes: int) -> NDArray[np.float64]:
     return np.stack(sums, 1) / np.where(count > 0, count, np.nan)[:, None]
 
 
-def quantise(colours: Array) -> NDArray[np.int64]:
-    """Return the levels (n×3) of RGB colours (n×3, 0 to 255)."""
+def quantise(colours: Array, tint: int = STEP) -> NDArray[np.int64]:
+    """Return the levels (n×3) of RGB colours (n×3, 0 to 255); those of tints are steps of `tint`."""
     red, green, blue = colours.T.astype(np.float64)
-    values = [(red + 2 * green + blue) / 4 - STEP / 2, red - blue + 128, green - (red + blue) / 2 + 128]
-    return np.rint(np.stack(values, 1) / STEP).clip(0, LEVELS - 1).astype(np.int64)
+    brightness = (red + 2 * green + blue) / 4 - STEP / 2
+    values = [brightness / STEP, (red - blue) / tint + LEVELS / 2, (green - (red + blue) / 2) / tint + LEVELS / 2]
+    levels: NDArray[np.int64] = np.rint(np.stack(values, 1)).clip(0, LEVELS - 1).astype(np.int64)
+    return levels
 
 
-def colours(levels: Array) -> NDArray[np.float32]:
+def colours(levels: Array, tint: int = STEP) -> NDArray[np.float32]:
     """Return RGB colours (n×3, about 0 to 1) of levels; middle grey for absent ones."""
-    brightness, orange, lime = levels.T.astype(np.float32) * STEP
+    brightness, orange, lime = levels.T.astype(np.float32)
     # What is nearly white on average is overexposed, so white all over; a shade darker, walls would appear in it.
-    brightness = np.where(levels[:, 0] == LEVELS - 1, np.float32(255), brightness + STEP / 2)
-    orange, lime = orange - 128, lime - 128
+    brightness = np.where(levels[:, 0] == LEVELS - 1, np.float32(255), brightness * STEP + STEP / 2)
+    orange, lime = (orange - LEVELS / 2) * tint, (lime - LEVELS / 2) * tint
     green = brightness + lime / 2
     rgb = np.stack([green - lime + orange / 2, green, green - lime - orange / 2], 1) / 255
     rgb[levels[:, 0] == ABSENT] = 0.5

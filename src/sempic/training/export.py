@@ -104,8 +104,12 @@ class Export:
 
     @property
     def palette_tables(self) -> Tables:
-        """The tables of mean colours."""
-        return _named("palette", tables.fit_palette([source.levels for source in self.sources]).arrays())
+        """The tables of the colours of classes and, where the taxonomy has any, of objects."""
+        made = _named("palette", tables.fit_palette([source.levels for source in self.sources]).arrays())
+        if self.taxonomy.objects:
+            found = (source.objects() for source in self.sources)
+            made |= _named("objects", tables.fit_objects(found, len(self.taxonomy)).arrays())
+        return made
 
     def write_network(
         self, name: str, network: nn.Module, inputs: dict[str, Tensor], outputs: list[str], sizes: dict[str, Any]

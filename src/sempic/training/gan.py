@@ -42,10 +42,8 @@ class PictureRecipe(ModelRecipe[P]):
         self.networks = self.network(options, taxonomy)
         self.importance = by_class(options.importance, taxonomy)
         self.sampler = CropSampler(
-            pools, taxonomy, options.crop, options.pasted, options.objects, options.hue, options.tint,
-            options.object_colours,
-        )  # fmt: skip
-        self.preview_objects = self.sampler.objects if options.object_colours else []
+            pools, taxonomy, options.crop, options.pasted, options.hue, options.tint, options.object_colours
+        )
         self.perceptual = perceptual.installed(taxonomy)
         self.lpips = LpipsLoss() if options.lpips else None
         self.adversaries = Discriminator(len(taxonomy))

@@ -252,7 +252,7 @@ class LayeredRecipe(PictureRecipe[LayeredOptions]):
         return scalars | {"variance_covariance": spread.detach(), "bits": mean_bits.detach(), "lambda": lambdas.mean()}
 
     def preview(self, networks: nn.Module, source: Source) -> Panels:
-        image, segmap, colours = preview.inputs(source, self.preview_objects)
+        image, segmap, colours = preview.inputs(source)
         panels: Panels = [("original", preview.pixels(image))]
         for caption, rate in (("highest rate", RATES - 1.0), ("lowest rate", 0.0)):
             layout = draw_layout(segmap, colours, draw_noise(segmap))

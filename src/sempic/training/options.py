@@ -23,8 +23,6 @@ PASTED = (
     "sign", "traffic sign", "traffic light", "pedestrian", "person", "bicyclist", "rider", "bicycle", "motorcycle",
 )  # fmt: skip
 """The rare classes, by all the names that they have in taxonomies."""
-OBJECTS = ("car", "truck", "bus", "train", *PASTED)
-"""The classes whose objects have colours of their own."""
 
 ByClass = Mapping[str, float]
 """A number for each class, by its name. `others` is a must; what the taxonomy does not have is not used."""
@@ -182,14 +180,12 @@ class PictureOptions(RunOptions):
     """The weight of a pixel in L1 and in the generator loss, by class."""
     pasted: tuple[str, ...] = PASTED
     """The classes of which pieces are cut out of labelled pictures and pasted into crops."""
-    objects: tuple[str, ...] = OBJECTS
     hue: float = 0.25
     """The share of crops of which the hue is rotated."""
     tint: float = 0.5
-    """The share of crops in which `objects` are tinted, and of pasted pieces that are."""
-    object_colours: float = 0.0
-    """The share of crops whose layout has the mean colour of each of the `objects` in place of its class's, for codecs
-    that send such colours."""
+    """The share of crops in which the objects of the taxonomy are tinted, and of pasted pieces that are."""
+    object_colours: float = 0.8
+    """The share of crops whose layout has the colours of objects and accents in place of those of their classes."""
     discriminator_learning_rate: float = 3e-4
     adversarial: float = 0.5
     """The norm of the generator loss's gradient at the picture, as a share of that of all other losses."""

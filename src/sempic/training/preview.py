@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sempic.coding import palette as palettes
 from sempic.taxonomy import VOID, Taxonomy
 from sempic.training.blocks import shrink
 from sempic.training.sampler import Source, colour_planes
@@ -29,13 +26,13 @@ def window(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return plane
 
 
-def inputs(source: Source, objects: Collection[int] = ()) -> tuple[Tensor, Tensor, Tensor]:
+def inputs(source: Source) -> tuple[Tensor, Tensor, Tensor]:
     """Return a picture (1×3×H×W), its predicted segmap (one-hot at a quarter) and its colour planes (1×3×H/4×W/4),
-    in which objects of these classes have their own colours."""
+    in which objects have their own colours."""
     pixels, predicted = window(source.frame.image), window(source.predicted)
     image = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
     segmap = shrink(torch.from_numpy(predicted)[None].long(), len(source.taxonomy))
-    planes = colour_planes(pixels, predicted, palettes.colours(source.levels), objects)
+    planes = colour_planes(pixels, predicted, source.levels, source.taxonomy.object_ids)
     return image, segmap, torch.from_numpy(planes)[None]
 
 

@@ -13,8 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sempic import datasets
+from sempic.codecs.colours import Colours, measure
+from sempic.codecs.tiles import cell_means
 from sempic.coding import palette as palettes
+from sempic.coding.objects import ObjectColours
+from sempic.segmap import objects as segmap_objects
 from sempic.segmap import resample
+from sempic.segmap.objects import Objects
 from sempic.taxonomy import Taxonomy
 from sempic.training import data
 
@@ -24,14 +29,12 @@ LABELLED_SCALES, OTHER_SCALES = (0.75, 1.4), (0.5, 1.1)
 """How much crops are enlarged, of street scenes with labels and of all other pictures."""
 PASTE, TINT_EACH = 0.7, 0.7
 """The share of labelled crops that something is pasted into, and of the objects of a crop with tints that get one."""
-LEAST_PIXELS, LEAST_CELLS = 60, 6
-"""Smaller pieces are neither pasted nor tinted; objects of fewer cells of 4×4 pixels have the colour of their class."""
+LEAST_PIXELS = 60
+"""Smaller pieces are neither pasted nor tinted."""
 LOOKED_AT = 400
 """Rare things are cut out of so many pictures of each pool, evenly spread."""
 
 Item = TypeVar("Item")
-Palette = NDArray[np.float32]
-"""The mean colours of the classes, classes×3 in [0,1]."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +48,18 @@ class Source:
     @cached_property
     def levels(self) -> NDArray[np.int64]:
         """The levels of the mean colours of the picture's classes, as a codec would send them."""
+        return palettes.measure(*self._cells(), len(self.taxonomy))
+
+    def objects(self) -> tuple[Objects, ObjectColours]:
+        """Return the picture's objects and their colours, as a codec would send them."""
+        means, cells = self._cells()
+        found = segmap_objects.find(cells, self.taxonomy.object_ids)
+        return found, measure(means, found, self.levels)
+
+    def _cells(self) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Return the mean colours of whole cells of 4×4 pixels, and their classes."""
         height, width = (side - side % 4 for side in self.predicted.shape)
-        cells = resample.shrink(self.predicted[:height, :width], 4)
-        return palettes.measure(self.frame.image[:height, :width], cells, len(self.taxonomy))
+        return cell_means(self.frame.image[:height, :width]), resample.shrink(self.predicted[:height, :width], 4)
 
     @property
     def labels(self) -> NDArray[np.uint8]:
@@ -68,7 +80,7 @@ class Crops(NamedTuple):
     images: N×3×S×S in [0,1].
     send: N×S×S ids of the segmaps to send.
     labels: N×S×S ids that losses go by.
-    colours: N×3×S/4×S/4 in [0,1], the mean colour of each cell's class in the whole picture, or of its object.
+    colours: N×3×S/4×S/4 in [0,1], the colour of each cell: of its class in the whole picture, its object or an accent.
     """
 
     images: Tensor
@@ -85,7 +97,6 @@ class CropSampler:
         taxonomy: their classes.
         crop: the sides of crops, a multiple of 4.
         pasted: rare classes, of which pieces are cut out of labelled pictures and pasted into other ones.
-        objects: classes of which each object may have a colour of its own.
         hue, tint, object_colours: as in `options.PictureOptions`.
     """
 
@@ -95,14 +106,13 @@ class CropSampler:
         taxonomy: Taxonomy,
         crop: int,
         pasted: Sequence[str] = (),
-        objects: Sequence[str] = (),
         hue: float = 0.0,
         tint: float = 0.0,
         object_colours: float = 0.0,
     ) -> None:
         self.pools, self.crop = [pool.sources for pool in pools], crop
         self.hue, self.tint, self.object_colours = hue, tint, object_colours
-        pasted_ids, self.objects = class_ids(pasted, taxonomy), class_ids(objects, taxonomy)
+        pasted_ids, self.objects = class_ids(pasted, taxonomy), taxonomy.object_ids
         self.tinted = [id for id in self.objects if id not in pasted_ids]  # what is pasted is tinted then
         self.pieces = [piece for found in self.pools for piece in _pieces(spread(found, LOOKED_AT), pasted_ids)]
         weights = np.cumsum([pool.weight for pool in pools])
@@ -129,7 +139,7 @@ class CropSampler:
             labels.append(both[..., 0])
             send.append(both[..., 1] if predicted or not labelled else both[..., 0])
             objects = self.objects if rng.random() < self.object_colours else ()
-            colours.append(colour_planes(image, send[-1], palettes.colours(palettes.quantise(mean)), objects))
+            colours.append(colour_planes(image, send[-1], palettes.quantise(mean), objects))
         picture, ids = data.to_tensors(list(zip(images, send, strict=True)))
         return Crops(picture, ids, torch.from_numpy(np.stack(labels)).long(), torch.from_numpy(np.stack(colours)))
 
@@ -160,23 +170,22 @@ def class_ids(names: Sequence[str], taxonomy: Taxonomy) -> list[int]:
 
 
 def colour_planes(
-    image: NDArray[np.uint8], segmap: NDArray[np.uint8], palette: Palette, objects: Collection[int] = ()
+    image: NDArray[np.uint8], segmap: NDArray[np.uint8], levels: NDArray[np.int64], objects: Collection[int] = ()
 ) -> NDArray[np.float32]:
-    """Return the mean colour of each cell of 4×4 pixels, 3×H/4×W/4 in [0,1].
+    """Return the colour of each cell of 4×4 pixels as decoders have it, 3×H/4×W/4 in [0,1].
 
     Args:
         image: uint8 H×W×3.
         segmap: uint8 H×W.
-        palette: the colours of cells by class; void is grey.
-        objects: class ids whose objects, if they are large enough, have the mean colour of their own pixels.
+        levels: classes×3: the levels of the mean colours of classes; void is grey.
+        objects: class ids whose objects have colours of their own.
     """
     cells = resample.shrink(segmap, 4)
-    planes = np.concatenate([palette, np.full((256 - len(palette), 3), 0.5, np.float32)])[cells]
-    height, width = cells.shape
-    blocks = image.reshape(height, 4, width, 4, 3).mean((1, 3))
-    for _, box, shape in _connected(cells, objects, LEAST_CELLS):
-        planes[box][shape] = palettes.colours(palettes.quantise(blocks[box][shape].mean(0)[None]))
-    return np.ascontiguousarray(planes.transpose(2, 0, 1), np.float32)
+    found = Colours.of_classes(cells, levels)
+    if objects:
+        pieces = segmap_objects.find(cells, objects)
+        found = found.with_objects(pieces, measure(cell_means(image), pieces, levels))
+    return found.planes() + np.float32(0.5)
 
 
 def spread(items: Sequence[Item], count: int) -> list[Item]:
@@ -198,7 +207,7 @@ def _crop(
 
 def _tint(image: NDArray[np.uint8], segmap: NDArray[np.uint8], ids: list[int], rng: np.random.Generator) -> None:
     """Tint objects of these classes in a picture, each in a colour of its own."""
-    for _, box, shape in _connected(segmap, ids, LEAST_PIXELS):
+    for _, box, shape in _connected(segmap, ids):
         if rng.random() < TINT_EACH:
             image[box][shape] = data.random_tint(rng)(image[box][shape])
 
@@ -209,19 +218,19 @@ def _pieces(sources: list[Source], ids: list[int]) -> list[tuple[NDArray[np.uint
         (source.frame.image[box].copy(), shape, label)
         for source in sources
         if source.frame.segmap is not None
-        for label, box, shape in _connected(source.frame.segmap, ids, LEAST_PIXELS)
+        for label, box, shape in _connected(source.frame.segmap, ids)
     ]
 
 
 def _connected(
-    segmap: NDArray[np.uint8], ids: Collection[int], least: int
+    segmap: NDArray[np.uint8], ids: Collection[int]
 ) -> Iterator[tuple[int, tuple[slice, slice], NDArray[np.bool_]]]:
-    """Yield each connected piece of these classes of `least` pixels or more: class id, box, and shape in the box."""
+    """Yield each connected piece of these classes that is large enough: class id, box, and shape in the box."""
     from scipy import ndimage
 
     for label in ids:
         numbered, _ = ndimage.label(segmap == label)
         for number, box in enumerate(ndimage.find_objects(numbered), 1):
             shape = numbered[box] == number
-            if shape.sum() >= least:
+            if shape.sum() >= LEAST_PIXELS:
                 yield label, box, shape

@@ -271,7 +271,7 @@ class ImageRecipe(PictureRecipe[ImageOptions]):
         return scalars | {"variance_covariance": spread.detach(), "codes": perplexity(quantised.indices)}
 
     def preview(self, networks: nn.Module, source: Source) -> Panels:
-        image, segmap, colours = preview.inputs(source, self.preview_objects)
+        image, segmap, colours = preview.inputs(source)
         panels: Panels = [("original", preview.pixels(image))]
         for caption, fraction in FRACTIONS.items():
             layout = draw_layout(segmap, colours, draw_noise(segmap))

@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from sempic.coding import grid, latents, net, palette, ranges
+from sempic.coding import grid, latents, net, objects, palette, ranges
 from sempic.coding import segmap as segmap_coder
 from sempic.errors import InputError
+from sempic.segmap.objects import Objects
 
 Array = NDArray[Any]
 Ints = NDArray[np.integer]
@@ -198,19 +199,38 @@ def fit_latents(
 
 def fit_palette(palettes: Sequence[Array]) -> palette.PaletteTables:
     """Count the levels (classes×3) of many pictures; neighbours of a level that occurs are nearly as likely."""
-    absent = sum((levels[:, :1] == palette.ABSENT).astype(np.int64) for levels in palettes)
-    counts = np.zeros((len(palettes[0]), 3, palette.LEVELS), np.int64)
-    for levels in palettes:
-        there = np.flatnonzero(levels[:, 0] != palette.ABSENT)
+    classes = np.arange(len(palettes[0]))
+    return palette.PaletteTables(*_count_levels([(classes, levels) for levels in palettes], len(classes)))
+
+
+def fit_objects(samples: Iterable[tuple[Objects, objects.ObjectColours]], n_classes: int) -> objects.ObjectTables:
+    """Count the levels of objects, and how many of each class have an accent, in many pictures."""
+    found = list(samples)
+    brightness, tints = _count_levels([(pieces.classes, colours.levels) for pieces, colours in found], n_classes)
+    accents = np.ones((n_classes, 2), np.int64)
+    for pieces, colours in found:
+        accents[:, 1] += np.bincount(pieces.classes[colours.accented], minlength=n_classes)
+        accents[:, 0] += np.bincount(np.delete(pieces.classes, colours.accented), minlength=n_classes)
+    return objects.ObjectTables(brightness, tints, ranges.normalise(accents))
+
+
+def _count_levels(samples: Sequence[tuple[Array, Array]], n_classes: int) -> tuple[Array, Array]:
+    """Return the frequencies of brightness (classes×33) and of both tints (classes×2×32) in pairs of n class ids and
+    n×3 levels."""
+    absent = np.zeros((n_classes, 1), np.int64)
+    counts = np.zeros((n_classes, 3, palette.LEVELS), np.int64)
+    for classes, levels in samples:
+        there = levels[:, 0] != palette.ABSENT
+        np.add.at(absent[:, 0], classes[~there], 1)
         for channel in range(3):
-            counts[there, channel, levels[there, channel]] += 1
+            np.add.at(counts, (classes[there], channel, levels[there, channel]), 1)
     padded = np.pad(counts, ((0, 0), (0, 0), (2, 2)), mode="edge")
     smooth = sum(w * padded[..., k : k + palette.LEVELS] for k, w in enumerate((1, 2, 4, 2, 1)))
     smooth = 100 * smooth + counts.sum(2, keepdims=True) + 1
     # Ten times the weights of the smoothing, and of the floor, which is spread over all levels.
     brightness = np.concatenate([smooth[:, 0], 1000 * absent + palette.LEVELS * absent + 1], 1)
     tints = ranges.normalise(smooth[:, 1:].reshape(-1, palette.LEVELS)).reshape(-1, 2, palette.LEVELS)
-    return palette.PaletteTables(ranges.normalise(brightness), tints)
+    return ranges.normalise(brightness), tints
 
 
 def _shares(groups: Ints, targets: Ints, n_groups: int, n_symbols: int) -> NDArray[np.float64]:

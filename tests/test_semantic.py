@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sempic.codecs.semantic import Head, match_colours
+from sempic.codecs.colours import Colours
+from sempic.codecs.semantic import Head
 from sempic.coding import palette
 from sempic.errors import StreamError
 
@@ -47,5 +48,5 @@ def test_a_first_section_that_ends_too_early_is_refused(payload, own, colours):
 def test_what_is_drawn_past_white_stays_flat_when_colours_are_matched():
     picture = np.random.default_rng(0).uniform(1, 1.2, (3, 16, 16)).astype(np.float32)
     grey = palette.quantise(np.full((1, 3), 200.0))
-    matched = match_colours(picture, np.zeros((4, 4), np.uint8), grey)
+    matched = Colours.of_classes(np.zeros((4, 4), np.uint8), grey).match(picture)
     assert np.allclose(matched, palette.colours(grey)[0, 0], atol=1e-6)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from sempic import taxonomy
 from sempic.codecs import semantic, sqgan
+from sempic.codecs.colours import Colours
 from sempic.coding import palette
 from sempic.segmap import resample
 from sempic.training import losses
@@ -200,7 +201,7 @@ def test_layouts_are_what_the_codec_makes_of_maps():
     ids, levels = rng.integers(0, 12, (16, 24)), rng.integers(0, palette.LEVELS, (11, 3))
     ids[ids == 11] = 255
     weights = sqgan.SqGanWeights(SimpleNamespace(taxonomy=taxonomy.load("camvid11")))
-    used = weights.layout(ids, levels)
+    used = weights.layout(ids, Colours.of_classes(ids, levels))
     noise = torch.from_numpy(used[:, -1:])
     planes = np.concatenate([palette.colours(levels), np.full((245, 3), 0.5)])[ids].transpose(2, 0, 1)
     layout = draw_layout(one_hot(torch.from_numpy(ids)[None], 11), torch.from_numpy(planes)[None], noise)

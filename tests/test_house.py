@@ -70,7 +70,7 @@ def room(module: str) -> str:
 FLOORS = {
     **dict.fromkeys(("errors",), 0),
     **dict.fromkeys(("container", "taxonomy", "files", "fetch", "scene", "sheet"), 1),
-    **dict.fromkeys(("coding", "pixels", "runtime", "efficientnet"), 2),
+    **dict.fromkeys(("coding", "pixels", "runtime", "efficientnet", "lpips"), 2),
     **dict.fromkeys(("segmap", "link", "pool", "datasets"), 3),
     **dict.fromkeys(("codecs", "inventory"), 4),
     **dict.fromkeys(("rate",), 5),
@@ -119,8 +119,8 @@ def test_the_bench_imports_nothing_of_training() -> None:
             assert "training" not in {room(module) for module in at_any_time(path)}, short(path)
 
 
-WITH_TORCH = {"training", "efficientnet"}
-"""The rooms with torch; the latter is a network that training and a metric of the bench have in common."""
+WITH_TORCH = {"training", "efficientnet", "lpips"}
+"""The rooms with torch; the latter two are networks that training and metrics of the bench have in common."""
 
 
 def test_only_training_imports_torch_when_it_is_loaded() -> None:

@@ -305,6 +305,31 @@ def test_what_lite0_lacks_is_named(monkeypatch):
     assert "scipy" in METRICS["ms_ssim"].unavailable()
 
 
+# LPIPS on SqueezeNet
+
+
+def test_lpips_squeeze_is_the_distance_of_two_pictures_at_full_size():
+    if reason := METRICS["lpips_squeeze"].unavailable():
+        pytest.skip(reason)
+    original = draw(0, 96, 70).image
+    weak, strong = (value("lpips_squeeze", original, noisy(original, strength)) for strength in (8, 40))
+    assert value("lpips_squeeze", original, original) == 0 < weak < strong < 1
+    smallest = original[:17, :17]
+    assert value("lpips_squeeze", smallest, noisy(smallest, 40)) > 0
+    assert np.isnan(value("lpips_squeeze", smallest[1:], smallest[1:]))
+
+
+def test_lpips_squeeze_without_weights_says_where_they_belong(monkeypatch, tmp_path):
+    pytest.importorskip("torch")
+    monkeypatch.setenv("SEMPIC_WEIGHTS", str(tmp_path))
+    features.lpips_squeeze_network.cache_clear()
+    reason = METRICS["lpips_squeeze"].unavailable()
+    assert reason.startswith("LPIPS needs squeezenet1_1_fp16.npz and lpips_v0.1_squeeze_lin.pth in ")
+    assert str(tmp_path / "lpips") in reason
+    monkeypatch.setattr(metrics.importlib.util, "find_spec", lambda name: None)
+    assert METRICS["lpips_squeeze"].unavailable() == "LPIPS needs the package torch: pip install 'sempic[train]'."
+
+
 # Metrics of other packages
 
 

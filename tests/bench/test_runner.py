@@ -28,7 +28,7 @@ from sempic.taxonomy import Taxonomy
 
 HEVC = Spec.parse("hevc")
 POINTS = OperatingPoint.parse_all("0.1,q60")
-NAMES = ["psnr", "agreement", "miou"]
+NAMES = ["psnr", "agreement", "miou", "object_hue", "object_delta_e_worst"]
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +85,7 @@ def test_a_run_measures_the_files_that_it_wrote(folder, finished):
         assert point.metrics["psnr"] == pytest.approx(np.mean([row.metrics["psnr"] for row in point.rows]), abs=1e-4)
         assert 0 < point.metrics["miou"] <= 1
         assert "road" in point.iou
+        assert 0 < point.metrics["object_hue"] < point.metrics["object_delta_e_worst"]
     assert all(row.bytes <= 0.1 * 160 * 128 / 8 for row in result.points[0].rows)
     assert 0 < result.ceiling["miou"] <= 1
 

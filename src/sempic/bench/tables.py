@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from sempic.bench import bd
-from sempic.bench.metrics import METRICS, Metric
+from sempic.bench.base import Metric
+from sempic.bench.metrics import METRICS
 from sempic.bench.results import Point, Result, Row
 from sempic.errors import InputError
 

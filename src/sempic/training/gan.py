@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sempic import runtime
+from sempic.lpips import Lpips
 from sempic.segmap.resample import shrink
 from sempic.taxonomy import Taxonomy
 from sempic.training import losses, perceptual, weights
 from sempic.training.discriminator import Discriminator
 from sempic.training.loop import average_gradients, clip_gradients
-from sempic.training.lpips import LpipsLoss
 from sempic.training.options import PictureOptions, by_class
 from sempic.training.recipe import ModelRecipe
 from sempic.training.sampler import CropSampler, Pool, Source
@@ -45,7 +45,7 @@ class PictureRecipe(ModelRecipe[P]):
             pools, taxonomy, options.crop, options.pasted, options.hue, options.tint, options.object_colours
         )
         self.perceptual = perceptual.installed(taxonomy)
-        self.lpips = LpipsLoss() if options.lpips else None
+        self.lpips = Lpips() if options.lpips else None
         self.adversaries = Discriminator(len(taxonomy))
         # The weight of the generator loss is kept with the discriminator, so that checkpoints have it.
         self.adversaries.register_buffer("balance", torch.tensor(0.0))

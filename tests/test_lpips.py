@@ -1,19 +1,21 @@
-"""LPIPS as a loss."""
+"""LPIPS: the published value, gradients, and weights that are missing."""
 
 from __future__ import annotations
 
 import pytest
-import torch
 
 from sempic.errors import InputError
-from sempic.training.lpips import LpipsLoss, weights_root
+
+torch = pytest.importorskip("torch")
+
+from sempic.lpips import LINEAR, NETWORK, Lpips, weights_root  # noqa: E402
 
 
 @pytest.fixture(scope="module")
-def lpips() -> LpipsLoss:
+def lpips() -> Lpips:
     if not (weights_root() / "lpips").is_dir():
         pytest.skip(f"no LPIPS weights in {weights_root()}; name their folder in SEMPIC_WEIGHTS")
-    return LpipsLoss()
+    return Lpips()
 
 
 def test_it_has_the_published_value(lpips):
@@ -34,4 +36,13 @@ def test_equal_pictures_have_no_distance_and_gradients_reach_the_picture(lpips):
 def test_weights_that_are_missing_are_named_with_their_place(tmp_path, monkeypatch):
     monkeypatch.setenv("SEMPIC_WEIGHTS", str(tmp_path))
     with pytest.raises(InputError, match=rf"LPIPS needs squeezenet.* in {tmp_path}/lpips .*SEMPIC_WEIGHTS"):
-        LpipsLoss()
+        Lpips()
+
+
+def test_weights_that_are_damaged_are_named_too(tmp_path, monkeypatch):
+    (tmp_path / "lpips").mkdir()
+    for name in (NETWORK, LINEAR):
+        (tmp_path / "lpips" / name).write_text("not weights")
+    monkeypatch.setenv("SEMPIC_WEIGHTS", str(tmp_path))
+    with pytest.raises(InputError, match="LPIPS needs squeezenet"):
+        Lpips()

@@ -1,4 +1,7 @@
-"""LPIPS 0.1 on SqueezeNet (Zhang et al. 2018), with the published weights, which do not come with Sempic."""
+"""LPIPS 0.1 on SqueezeNet (Zhang et al. 2018), with the published weights, which do not come with Sempic.
+
+It is a loss of training and a metric of the bench. This needs torch: import it where it is used.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 
 def weights_root() -> Path:
     """Return the folder of other people's weights from SEMPIC_WEIGHTS, or `../shared/weights` beside the repository."""
-    return Path(os.environ.get("SEMPIC_WEIGHTS") or Path(__file__).parents[4] / "shared" / "weights")
+    return Path(os.environ.get("SEMPIC_WEIGHTS") or Path(__file__).parents[3] / "shared" / "weights")
 
 
 class Fire(nn.Module):
@@ -42,11 +45,14 @@ class Fire(nn.Module):
         return torch.cat([F.relu(self.expand1x1(x)), F.relu(self.expand3x3(x))], 1)
 
 
-class LpipsLoss(nn.Module):
+class Lpips(nn.Module):
     """The distance of pictures from others, whose features are handed in.
 
     Raises `InputError` where the weights are not there.
     """
+
+    shift: Tensor
+    scale: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,11 +65,11 @@ class LpipsLoss(nn.Module):
             with np.load(folder / NETWORK) as stored:
                 own = {name: torch.from_numpy(stored[name].astype(np.float32)) for name in self.state_dict()}
             linear = torch.load(folder / LINEAR, map_location="cpu", weights_only=True)
-        except (OSError, KeyError) as error:
+            self.load_state_dict(own)
+        except Exception as error:  # a damaged file raises whatever its reader meets
             raise InputError(
                 f"LPIPS needs {NETWORK} and {LINEAR} in {folder} ({error}); SEMPIC_WEIGHTS names the folder above it."
             ) from None
-        self.load_state_dict(own)
         self.linear = nn.ParameterList(layer.float() for layer in linear.values())
         self.eval().requires_grad_(False)
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from sempic.codecs.classic import yuv
-from sempic.codecs.classic.picture import Ladder, Rgb, ladder
+from sempic.codecs.classic.picture import Ladder, ladder
 from sempic.codecs.classic.yuv import Planes, YuvCodec
 from sempic.errors import SempicError
 
@@ -66,22 +66,6 @@ class Hevc(YuvCodec):
         return all(
             map(np.array_equal, self.decoded(one, "hevc", width, height), self.decoded(other, "hevc", width, height))
         )
-
-
-def compress(image: Rgb, width: int, height: int, qp: int) -> bytes:
-    """Return a picture (uint8 H×W×3), scaled to `width` × `height`, as HEVC slice data at a QP of 0 (best) to 51.
-
-    Raises `InputError` when this build of PyAV has no x265, `SempicError` when its x265 is one we cannot decode.
-    """
-    return Hevc().compress(yuv.shrink(image, width, height), qp)
-
-
-def expand(payload: bytes, width: int, height: int, out_width: int, out_height: int) -> Rgb:
-    """Return what `compress` was given, scaled to `out_width` × `out_height`, as uint8 H×W×3.
-
-    `width` and `height` are those that `compress` was called with. Raises `StreamError` for a payload that is damaged.
-    """
-    return yuv.enlarge(Hevc().expand(payload, width, height), out_width, out_height)
 
 
 def _coded(width: int, height: int) -> tuple[int, int]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+import sempic
+from sempic import runtime
 from sempic.codecs.colours import Colours, measure
 from sempic.codecs.tiles import cell_means
 from sempic.coding import palette
@@ -70,3 +73,32 @@ def test_void_has_no_colour():
 def test_cell_means():
     image = np.random.default_rng(0).integers(0, 256, (16, 24, 3)).astype(np.uint8)
     assert np.allclose(cell_means(image), image.reshape(4, 4, 6, 4, 3).mean((1, 3)))
+
+
+@pytest.fixture(params=["sqgan", "layered"])
+def codec(request) -> str:
+    try:
+        model = runtime.default(request.param)
+    except sempic.ModelError as absent:
+        pytest.skip(str(absent))
+    if "objects.brightness" not in model.tables:
+        pytest.skip(f"{model.card.name} has no tables for the colours of objects")
+    return request.param
+
+
+@pytest.mark.parametrize("size", [400, 800])
+def test_a_red_light_is_red(camvid, codec, size):
+    street = camvid / "test" / "image" / "Seq05VD_f02400.webp"
+    drawn = sempic.decode(sempic.encode(street, codec, bytes=size)).image.astype(int)
+    red, green, blue = drawn[41:51, 140:146].reshape(-1, 3).mean(0)
+    assert red > 140
+    assert red - max(green, blue) > 90
+
+
+def test_a_green_car_is_green_and_a_red_one_red(camvid, codec):
+    street = camvid / "test" / "image" / "Seq05VD_f04140.webp"
+    drawn = sempic.decode(sempic.encode(street, codec, bytes=500)).image.astype(int)
+    red, green, _ = drawn[205:245, 70:140].reshape(-1, 3).mean(0)
+    assert green - red > 10
+    red, green, _ = drawn[180:210, 290:320].reshape(-1, 3).mean(0)
+    assert red - green > 2

@@ -44,6 +44,9 @@ def _digest(data: bytes) -> dict[str, object]:
         case LayeredReading():
             planes = [plane.tobytes() for plane in planes_of(reading)]
             integers = {"latents": reading.values.tobytes(), "layers": b"".join(planes)}
+    if reading.objects is not None:
+        fields = (getattr(reading.objects, name) for name in ("levels", "accented", "spots", "accents"))
+        integers["objects"] = b"".join(array.astype("<i4").tobytes() for array in fields)
     assert np.array_equal(decoded.segmap, reading.segmap)
     return {
         **{name: sha256(values).hexdigest() for name, values in integers.items()},

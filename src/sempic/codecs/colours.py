@@ -15,8 +15,8 @@ from sempic.segmap.objects import Objects
 
 TINT = 16
 """The step of an accent's tints: lamps are more saturated than any mean colour."""
-SAME = 1
-"""An object has the colour of its class where no level differs by more."""
+SAME = np.array([2, 0, 0])
+"""An object has the colour of its class where no level (of brightness and both tints) differs by more."""
 ACCENT = 60
 """How far the tints of an accent are from those of its object, at least, in units of uint8 RGB."""
 

@@ -14,6 +14,7 @@ REPO = Path(__file__).resolve().parents[1]
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "sqgan: needs the shipped SQ-GAN weights")
+    config.addinivalue_line("markers", "slow: takes more than five seconds; -m 'not slow' leaves it out")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -231,6 +231,7 @@ def test_a_mistake_on_the_command_line_is_one_sentence(tmp_path):
     assert not (tmp_path / "to").exists()
 
 
+@pytest.mark.slow
 def test_ray_writes_the_same_files(source, streams, tmp_path):
     pytest.importorskip("ray")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

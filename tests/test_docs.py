@@ -55,6 +55,7 @@ def restored():
 
 
 @pytest.mark.sqgan
+@pytest.mark.slow
 def test_a_codec_of_ones_own_reaches_every_command(tmp_path, monkeypatch, restored):
     snippets.run(DOCS / "extending.md", tmp_path, monkeypatch)
     for command in (
@@ -97,6 +98,7 @@ def test_a_command_that_is_not_there_is_noticed():
 
 
 @pytest.mark.sqgan
+@pytest.mark.slow
 def test_the_notebook_runs_from_top_to_bottom(tmp_path):
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
     notebook = nbformat.read(DOCS / "tour.ipynb", as_version=4)

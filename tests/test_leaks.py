@@ -61,6 +61,7 @@ def held_after_pictures() -> list[int]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux says how much memory a process holds")
+@pytest.mark.slow
 def test_pictures_one_after_another_leave_nothing_behind():
     with ProcessPoolExecutor(1, get_context("spawn")) as fresh:  # what other tests left in memory would blur it
         held = fresh.submit(held_after_pictures).result()

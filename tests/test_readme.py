@@ -14,6 +14,7 @@ README = snippets.REPO / "README.md"
 
 @pytest.mark.sqgan
 @pytest.mark.skipif(os.name != "posix", reason="the blocks are written for a POSIX shell")
+@pytest.mark.slow
 def test_the_examples_run(tmp_path, monkeypatch):
     snippets.run(README, tmp_path, monkeypatch, (480, 360))
     assert Image.open(tmp_path / "decoded.png").size == (480, 360)

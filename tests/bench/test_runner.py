@@ -271,6 +271,7 @@ def test_the_classes_are_the_judges(folder, tmp_path, monkeypatch):
     assert set(np.unique(labels)) <= {0, 1, 2, 255}
 
 
+@pytest.mark.slow
 def test_ray_and_the_process_pool_agree(folder, finished, tmp_path):
     pytest.importorskip("ray")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

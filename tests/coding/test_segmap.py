@@ -91,6 +91,7 @@ print(hashlib.sha256(picture.tobytes()).hexdigest())
     assert printed == hashlib.sha256(picture.tobytes()).hexdigest()
 
 
+@pytest.mark.slow
 def test_camvid_quarter_size(camvid_labels, network_calls):
     """A short training on every 4th map gets near the shipped tables; every 8th test map is coded."""
     maps = [shrink(m, 4) for m in camvid_labels("train", 4)]
@@ -107,6 +108,7 @@ def test_camvid_quarter_size(camvid_labels, network_calls):
 
 
 @pytest.mark.sqgan
+@pytest.mark.slow
 def test_the_shipped_tables_meet_their_rate_on_test_labels(camvid_labels):
     """0.0769 bpp at full size, of all; every fourth is coded here. JPEG XL takes 0.139."""
     tables = segmap.SegmapTables.from_arrays(_shipped("segmap1."))

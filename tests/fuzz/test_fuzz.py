@@ -81,6 +81,7 @@ def test_a_few_bytes_for_a_large_picture_take_bounded_memory(
         assert hostile.check(container.write(replace(header, width=side, height=side), [Section(1, payload)]))
 
 
+@pytest.mark.slow
 def test_the_long_run_counts_and_reports(streams: list[bytes], tmp_path: Path) -> None:
     run = [sys.executable, str(Path(__file__).with_name("run.py")), "--models", os.environ["SEMPIC_MODELS"]]
     done = subprocess.run(

@@ -45,6 +45,7 @@ def _quick(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
 
 
+@pytest.mark.slow
 def test_a_run_becomes_a_model_that_encodes_and_decodes(folder):
     done = export.export(Path("run"), Path("my-model"))
     assert list(done.differences) == ["denoiser/image"]

@@ -109,6 +109,7 @@ def test_sqgan_paper_takes_a_step_at_its_full_depth(folder):
         assert (group["betas"], group["weight_decay"], group["peak"]) == ((0.5, 0.9), 0, 3.75e-4)
 
 
+@pytest.mark.slow
 def test_sqgan_paper_trains_and_goes_round(folder):
     run("train", "sqgan-paper-map", *SMALL, "widths=[16,16,32]", SHALLOW[1], "--out", "map")
     config.save(config.load("sqgan-paper", [*SMALL, PICTURE, *SHALLOW, "maps=map"]), Path("both"))
@@ -127,6 +128,7 @@ def test_sqgan_paper_trains_and_goes_round(folder):
     assert "miou" in printed
 
 
+@pytest.mark.slow
 def test_spic_paper_trains_and_goes_round(folder):
     run("train", "spic-paper", *SMALL, PICTURE, SHALLOW[0], "--out", "spic")
     run("export", "spic", "--out", "models/spic-tiny")

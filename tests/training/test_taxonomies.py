@@ -104,6 +104,7 @@ def test_a_step_of_every_kind(name, chosen):
     assert "semantic" not in made
 
 
+@pytest.mark.slow
 def test_three_classes_from_nothing_to_a_picture(toy):
     """A segmenter first, which then predicts the segmaps of pictures that nobody has labelled."""
     classes = taxonomy.load(toy)
@@ -127,6 +128,7 @@ def test_three_classes_from_nothing_to_a_picture(toy):
     assert sempic.inspect(data).taxonomy == "toy"
 
 
+@pytest.mark.slow
 def test_nineteen_classes_where_segmaps_are_handed_in():
     classes = taxonomy.load("cityscapes19")
     pictures(classes)

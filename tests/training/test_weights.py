@@ -50,6 +50,7 @@ def exported(segmenter: SegmenterNetwork, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.mark.parametrize("size", [(32, 32), (64, 160)])
+@pytest.mark.slow
 def test_onnx_runtime_answers_as_torch_does(segmenter, exported, size):
     image = torch.rand(1, 3, *size)
     with torch.no_grad():

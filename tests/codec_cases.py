@@ -18,6 +18,7 @@ from sempic.codecs.base import Codec, Reading
 from sempic.codecs.classic import yuv
 from sempic.codecs.layered import LayeredReading
 from sempic.codecs.semantic import MAP_FACTORS as FACTORS
+from sempic.codecs.semantic import OBJECTS_TYPE
 from sempic.codecs.spec import Spec
 from sempic.container import Header
 from sempic.errors import ModelError, SempicError
@@ -30,6 +31,7 @@ __all__ = [
     "encode_with",
     "ends",
     "noise",
+    "objects_in",
     "on_both_weights",
     "planes_of",
     "psnr",
@@ -135,6 +137,11 @@ def ends(data: bytes) -> list[int]:
     spans = container.layout(data)
     last = {span.section: span.offset + span.length for span in spans if span.section is not None}
     return [last[section] for section in sorted(last)]
+
+
+def objects_in(data: bytes) -> int:
+    """Return 1 for a stream that has a section with the colours of objects, which is always the second; else 0."""
+    return int(any(section.type == OBJECTS_TYPE for section in container.read(data).sections))
 
 
 def survive(data: bytes, **options: Any) -> sempic.Decoded | None:

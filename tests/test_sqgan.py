@@ -19,6 +19,7 @@ from codec_cases import (
     encode_with,
     ends,
     noise,
+    objects_in,
     on_both_weights,
     read,
     street,
@@ -130,7 +131,7 @@ def test_a_large_picture_works(weights):
     assert decoded.image.shape == (height, width, 3)
     assert decoded.warnings == ()
     assert (decoded.segmap == segmap).mean() > 0.9
-    assert len(container.read(data).sections) == 1 + bands
+    assert len(container.read(data).sections) == 1 + objects_in(data) + bands
 
 
 def test_the_same_picture_gives_the_same_bytes():
@@ -292,7 +293,7 @@ def test_a_stream_cut_after_any_section_decodes_with_a_warning(how, monkeypatch)
     whole = sempic.decode(data)
     *cuts, end = ends(data)
     assert end == len(data)
-    assert len(cuts) == 2
+    assert len(cuts) == 2 + objects_in(data)
     counts = []
     for cut in cuts:
         decoded = sempic.decode(data[:cut])
@@ -301,7 +302,7 @@ def test_a_stream_cut_after_any_section_decodes_with_a_warning(how, monkeypatch)
         assert len(decoded.warnings) == 1
         assert "cut" in decoded.warnings[0]
         counts.append(read(data[:cut]).sent().sum())
-    assert counts == [0, read(data).sent().size // 2]
+    assert counts == [0] * (1 + objects_in(data)) + [read(data).sent().size // 2]
 
 
 @pytest.fixture
@@ -315,7 +316,7 @@ def short_bands(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_stream_cut_anywhere_is_an_error_or_warned(weights, how):
     data = encode(64, 48, quality=100, map=how)
     first, *_ = ends(data)
-    assert len(ends(data)) == 4
+    assert len(ends(data)) == 4 + objects_in(data)
     steps = 1 if weights == "stand-in" else 3
     for cut in [*range(0, len(data), steps), first, len(data) - 1]:
         if cut < first:
@@ -348,7 +349,7 @@ def test_a_flipped_byte_is_an_error_or_warned(weights, flip):
 def test_a_damaged_band_costs_itself_and_what_follows(monkeypatch):
     monkeypatch.setattr(sqgan, "TOKENS_A_BAND", 35)
     data = encode(160, 112, quality=100)
-    _, second, _ = ends(data)
+    *_, second, _ = ends(data)
     damaged = bytearray(data)
     damaged[second + 10] ^= 4
     decoded = sempic.decode(bytes(damaged))
@@ -416,7 +417,8 @@ def test_inspect_tells_what_every_byte_is_spent_on(how):
     assert info.detail["map"] == how
     assert info.detail["tokens"] == read(data).sent().sum() == round(0.6 * 475)
     assert info.detail["positions"] == 475
-    names = ["header", "framing", "segmap", "palette", "tokens, band 1", "tokens, band 2"]
+    objects = ["object colours"] * objects_in(data)
+    names = ["header", "framing", "segmap", "palette", *objects, "tokens, band 1", "tokens, band 2"]
     assert [part.name for part in info.parts] == names
 
 

@@ -105,7 +105,7 @@ def decode(
 
 
 def inspect(data: Data, *, codec: Codec | None = None, model: str | None = None) -> Info:
-    """Return what is in a stream and what each of its bytes is spent on; no network runs.
+    """Return what is in a stream and what each of its bytes is used for; no network runs.
 
     Args and Raises are those of `decode`.
     """

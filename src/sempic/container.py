@@ -1,4 +1,4 @@
-"""The stream as bytes: a header, then sections that are checked one by one. It knows no codec.
+"""The stream as bytes: a header, then sections that are checked one by one. It depends on no codec.
 
     magic 2 | version 1 | codec 1 | width v | height v | fingerprint 2      the header; v is a varint
     type 1 | length v | payload | check 2                                   a section, repeated
@@ -181,7 +181,7 @@ def _section_bounds(data: bytes, place: int) -> tuple[int, int]:
 
 
 def _varint(value: int) -> bytes:
-    """Return a number as groups of seven bits, the lowest first; a set top bit says that more follow."""
+    """Return a number as groups of seven bits, the lowest first; a set top bit means that more follow."""
     if value >> 7 * _VARINT_BYTES:
         raise InputError(f"A section of {value} bytes is too long for a stream.")
     groups = bytearray()

@@ -91,7 +91,7 @@ def find(data: str) -> list[Picture]:
     if not pictures:
         raise InputError(
             f"There are no pictures in '{data}'; say camvid:test, cityscapes:val, photos or a folder of pictures "
-            "(sempic data check tells what of each is here, and how to get the rest)."
+            "(sempic data check lists what of each is here, and how to get the rest)."
         )
     return pictures
 
@@ -145,6 +145,6 @@ def data_root() -> Path:
     if not root.is_dir():
         raise InputError(
             f"There is no data at {root}; set SEMPIC_DATA to the folder that holds camvid/, cityscapes/ or photos/, or "
-            "to an empty one: sempic data check camvid then tells how to fill it."
+            "to an empty one: sempic data check camvid then shows how to fill it."
         )
     return root

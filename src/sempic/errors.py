@@ -1,4 +1,4 @@
-"""Every error that a user can meet, as one sentence that says what to do."""
+"""Every error that a user can meet, as one sentence with what to do."""
 
 
 class SempicError(Exception):
@@ -26,7 +26,7 @@ class TrainingError(SempicError):
 
 
 def sentence(error: Exception) -> str | None:
-    """Return what to tell a user about an error; None where it is a mistake of our own."""
+    """Return the sentence to show to a user about an error; None where it is a mistake of our own."""
     if isinstance(error, SempicError):
         return str(error)
     if isinstance(error, MemoryError):

@@ -24,12 +24,12 @@ from sempic.taxonomy import Taxonomy, of_card
 SHIPPED = Path(__file__).parent / "models"
 TABLES = "tables.npz"
 THREADS = "SEMPIC_THREADS"
-"""The environment variable that says how many threads a network may use."""
+"""The environment variable with the number of threads that a network may use."""
 
 
 @dataclass(frozen=True)
 class Card:
-    """What a model says of itself. `files` maps each file's name to its SHA-256; `parameters` counts weights."""
+    """The description of a model. `files` maps each file's name to its SHA-256; `parameters` counts weights."""
 
     name: str
     kind: str
@@ -65,7 +65,7 @@ class Model:
 
     @cached_property
     def taxonomy(self) -> Taxonomy:
-        """The classes that the model knows; `ModelError` where its card names none that can be used."""
+        """The classes of the model; `ModelError` where its card names none that can be used."""
         return of_card(self.card.taxonomy, self.card.name)
 
     @property

@@ -144,7 +144,7 @@ def decode(
 
 
 def inspect(source: Stream, model: ModelName = None, as_json: AsJson = False) -> None:
-    """Show what every byte of a stream is spent on.
+    """Show what every byte of a stream is used for.
 
     \b
     Examples:

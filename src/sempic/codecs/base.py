@@ -48,7 +48,7 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Part:
-    """What a number of bytes of a stream is spent on. Codecs that share bytes between parts round as they see fit, as
+    """What a number of bytes of a stream is used for. Codecs that share bytes between parts round as they see fit, as
     long as the parts of a stream sum to its size."""
 
     name: str
@@ -60,7 +60,7 @@ class Part:
 class Contents:
     """What a stream holds.
 
-    parts: what the payload bytes are spent on; they sum to the lengths of all payloads.
+    parts: what the payload bytes are used for; they sum to the lengths of all payloads.
     warnings: a sentence for each part of the stream that cannot be used, as far as reading shows it.
     detail: what else there is to know, such as the settings that the stream reveals; JSON-able values only.
     """

@@ -12,7 +12,7 @@ as a choice. Only the abstract of that paper was to be had, so all the rest is o
 
 The layers are not predicted from the base: on pictures that a GAN has drawn, the residual costs more than the picture
 itself (`docs/decisions.md`). What the base is good for is what the layers are bad at: the detail that HEVC leaves out,
-of which every layer says how much to take.
+of which every layer states how much to take.
 """
 
 from __future__ import annotations
@@ -212,7 +212,7 @@ class LayeredReading(SemanticReading):
         self.values = np.zeros((self.weights.latent_tables.n_channels, *self.grid), np.int8)
 
     def read_layer(self, section: Section) -> Part:
-        """Read the features, or what an enhancement layer says before its picture."""
+        """Read the features, or the scale of an enhancement layer."""
         expected = LayeredSection.FEATURES if self._sent_rate and not self.rate else LayeredSection.LAYER
         if section.type != expected:
             raise StreamError(f"its type is {section.type}, which is not expected there")

@@ -52,7 +52,7 @@ class Sampler(Protocol):
 def dpm_solver(
     D: Denoise, x: Array, sigma: Sequence[float], callback: Callable[[int], None] = lambda done: None
 ) -> Array:
-    """Take the noise away as `Sampler` says.
+    """Take the noise away as described in `Sampler`.
 
     This is DPM-Solver++(2M) of Lu et al. (2022) for noise that is added (α = 1, λ = -log σ): a multistep method of
     second order with one call of D a step. The first step, which has no predecessor, and the one to σ = 0 are of first
@@ -104,7 +104,7 @@ def keep_colours(picture: Array, guide: Array) -> Array:
     """Shift a picture (1×3×H×W, sides multiples of 16), smoothly and in place, so that its means of 16×16 pixels follow
     those of a guide (1×3×h×w), enlarged to its size.
 
-    Few steps shift colours; the coarse picture knows them.
+    Few steps shift colours; the coarse picture has the right ones.
     """
     height, width = picture.shape[2:]
     for plane, wanted in zip(picture[0], guide[0], strict=True):  # one by one, for a large one's memory

@@ -95,7 +95,7 @@ class Head:
 class SemanticReading(Reading):
     """What a stream of a semantic codec contains: its first section, and the layers behind it.
 
-    A subclass says what the first section has, reads the sections behind it one by one, and draws.
+    A subclass states what the first section has, reads the sections behind it one by one, and draws.
     """
 
     kind: ClassVar[str]

@@ -158,7 +158,7 @@ def _fields(kind: type[Any], names: list[str]) -> tuple[Field, ...]:
 
 
 def _documented(kind: type[Any]) -> dict[str, str]:
-    """Return what the docstring of a dataclass says of each field, in paragraphs such as `name: text`."""
+    """Return the text about each field in the docstring of a dataclass, in paragraphs such as `name: text`."""
     found: dict[str, str] = {}
     name = ""
     for line in (inspect.getdoc(kind) or "").splitlines():

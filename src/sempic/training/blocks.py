@@ -34,7 +34,7 @@ def shrink(segmap: Tensor, classes: int, factor: int = 4) -> Tensor:
 
 
 def draw_layout(segmap: Tensor, colours: Tensor, noise: Tensor) -> Tensor:
-    """Return what a decoder knows of each cell besides tokens, N×(classes+EXTRA)×h×w: its class, a mean colour, noise.
+    """Return what a decoder has of each cell besides tokens, N×(classes+EXTRA)×h×w: its class, a mean colour, noise.
 
     Args:
         segmap: one-hot N×classes×h×w.

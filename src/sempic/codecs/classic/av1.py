@@ -38,7 +38,7 @@ class Av1(YuvCodec):
         image ─ Y'CbCr (BT.601, full range) ─ scale 1, ½, ¼ ─ pad to 2 ─ SVT-AV1 ─ tools, frame ─ section
         section ─ + sequence header ─ dav1d ─ crop ─ scale up, plane by plane ─ image
 
-    Of the units that AV1 consists of only the frame is sent, without its header, behind a byte that says which tools
+    Of the units that AV1 consists of only the frame is sent, without its header, behind a byte for the tools that
     the sequence header allows. The decoder writes the rest of that header itself.
     """
 

@@ -42,11 +42,11 @@ class Bpg(RgbCodec):
             said = self._run("bpgenc", "-q", str(level), "-f", "420", "-b", "8", "-m", "9", "-o", target, source)
             written = target.read_bytes() if target.exists() else b""
         if not written.startswith(_MAGIC):
-            raise SempicError(f"bpgenc could not write the picture: {said or 'it does not say why'}.")
+            raise SempicError(f"bpgenc could not write the picture: {said or 'it gives no reason'}.")
         return written[len(_MAGIC) :]
 
     def expand(self, payload: bytes, width: int, height: int) -> Rgb:
-        """Put the magic before the file and decode it, if it says that it has this size."""
+        """Put the magic before the file and decode it, if its header has this size."""
         if not payload.startswith(_header(width, height), 2):
             raise self.damaged("it is not of the stream's size")
         with TemporaryDirectory() as folder:
@@ -54,7 +54,7 @@ class Bpg(RgbCodec):
             source.write_bytes(_MAGIC + payload)
             said = self._run("bpgdec", "-o", target, source)
             if not target.exists():
-                raise self.damaged(f"bpgdec says '{said}'")
+                raise self.damaged(f"bpgdec reports '{said}'")
             with Image.open(target, formats=("PNG",)) as picture:
                 pixels = np.array(picture.convert("RGB"))
         if pixels.shape != (height, width, 3):
@@ -62,7 +62,7 @@ class Bpg(RgbCodec):
         return pixels
 
     def _run(self, tool: str, *arguments: str | Path) -> str:
-        """Run a tool and return what it said on stderr; raise `InputError` when it is not there."""
+        """Run a tool and return what it wrote to stderr; raise `InputError` when it is not there."""
         path = shutil.which(tool)
         if path is None:
             raise InputError(
@@ -81,6 +81,6 @@ def _header(width: int, height: int) -> bytes:
 
 
 def _groups(value: int) -> bytes:
-    """Return a number in groups of seven bits, the highest first; a set top bit says that more follow."""
+    """Return a number in groups of seven bits, the highest first; a set top bit means that more follow."""
     high = value >> 7
     return (bytes((high | 0x80,)) if high else b"") + bytes((value & 0x7F,))

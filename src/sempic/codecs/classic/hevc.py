@@ -83,7 +83,7 @@ def _options(width: int, height: int, qp: int) -> dict[str, str]:
         # What the parameter sets say; `_parameter_sets` must say the same.
         "ctu": 1 << _log2_tree(width, height), "min-cu-size": 8, "max-tu-size": 32, "tu-intra-depth": 3, "sao": 1,
         "signhide": 1, "tskip": 0, "strong-intra-smoothing": 1, "constrained-intra": 0, "wpp": 0, "deblock": "0,0",
-        # One picture at exactly this QP, and nothing said beside it.
+        # One picture at exactly this QP, and nothing beside it.
         "qp": qp, "ipratio": 1, "keyint": 1, "bframes": 0, "rc-lookahead": 0, "scenecut": 0, "slices": 1,
         "info": 0, "hash": 0, "aud": 0, "hrd": 0,
         # Neither threads, which change nothing here but the time to start them, nor talk.

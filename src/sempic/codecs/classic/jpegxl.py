@@ -1,4 +1,4 @@
-"""JPEG XL: one frame, without the header that says how big it is."""
+"""JPEG XL: one frame, without the header that has its size."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class JpegXl(RgbCodec):
         try:
             pixels: Rgb = jxl.jpegxl_decode(_header(width, height) + payload, numthreads=1)
         except (RuntimeError, ValueError) as error:
-            raise self.damaged(f"libjxl says '{error}'") from None
+            raise self.damaged(f"libjxl reports '{error}'") from None
         if pixels.shape != (height, width, 3):
             raise self.damaged("it does not decode to one whole picture")
         return pixels

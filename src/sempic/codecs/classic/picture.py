@@ -55,8 +55,8 @@ def ladder(quarter: Iterable[int], half: Iterable[int], full: Iterable[int]) -> 
 class PictureCodec(Codec, Generic[Pixels]):
     """A coder of pictures as a codec.
 
-        image ─ scale 1, ½, ¼ ─ coder at a level ─ less what the size tells ─ section
-        section ─ + what the size tells ─ decoder ─ scale up ─ image
+        image ─ scale 1, ½, ¼ ─ coder at a level ─ less what follows from the size ─ section
+        section ─ + what follows from the size ─ decoder ─ scale up ─ image
 
     The section's type is the scale.
     """
@@ -129,7 +129,7 @@ class PictureReading(Reading, Generic[Pixels]):
 
 
 class RgbCodec(PictureCodec[Rgb]):
-    """A coder that takes RGB and knows about colours itself."""
+    """A coder that takes RGB and converts colours itself."""
 
     def shrink(self, image: Rgb, width: int, height: int) -> Rgb:
         """Scale down by Lanczos."""
@@ -140,14 +140,14 @@ class RgbCodec(PictureCodec[Rgb]):
         return _resized(pixels, width, height, Image.Resampling.BICUBIC)
 
     def opened(self, file: bytes, kind: str, width: int, height: int) -> Rgb:
-        """Return the picture in a file of a kind that PIL knows, which must have this size."""
+        """Return the picture in a file of a kind that PIL reads, which must have this size."""
         try:
             with Image.open(io.BytesIO(file), formats=(kind,)) as picture:
                 if picture.size != (width, height) or picture.mode != "RGB":
                     raise self.damaged("it is not of the stream's size, or not in colour")
                 return np.array(picture)
         except (OSError, SyntaxError, ValueError, EOFError) as error:
-            raise self.damaged(f"PIL says '{error}'") from None
+            raise self.damaged(f"PIL reports '{error}'") from None
 
 
 class PictureWriter(Writer, Generic[Pixels]):
@@ -174,7 +174,7 @@ def scaled(width: int, height: int, scale: int) -> tuple[int, int]:
 
 
 def extra(package: str, codec: str) -> Any:
-    """Import a package that only some codecs need; raise `InputError` that says how to get it."""
+    """Import a package that only some codecs need; raise `InputError` with how to get it."""
     try:
         return import_module(package)
     except (ImportError, OSError):  # the latter when a library that the package wraps is missing

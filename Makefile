@@ -51,6 +51,8 @@ results: $(VENV)/ready
 	$(VENV)/bin/sempic bench camvid:test --limit 24 --points 0.05 --erase 0.02,0.05,0.1,0.2 --metrics miou,psnr --out docs/results/loss \
 		--codecs sqgan,sqgan:protect=0.25,layered,layered:protect=0.25,spic,spic:protect=0.25,hevc,hevc:protect=0.25,jpeg,jpeg:protect=0.25
 	$(VENV)/bin/sempic report docs/results/loss
+	$(VENV)/bin/sempic bench camvid:test --codecs sqgan,layered --points 0.03 --out docs/results/colours \
+		--metrics miou,agreement,psnr,lpips_squeeze,object_hue,object_hue_worst,object_delta_e,object_delta_e_worst
 
 clean:
 	rm -rf "$(VENV)" "$(DEMO_VENV)" "$(STUDIO_VENV)" "$(DOCS_VENV)" site demo-out bench-out build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -157,7 +157,7 @@ def _more_of_sqgan(data: bytes) -> list[bytes]:
         reading.header,
         sqgan.SqGanSection.MAP,
         reading.head,
-        None,
+        (),
         reading.tokens,
         -ranks,
         shrink(reading.quarter, 4),

@@ -133,18 +133,17 @@ class _LayeredWriter(Writer):
     ) -> None:
         self.header, self.image, self.weights, self.settings = header, image, weights, settings
         self.colours, self.latents, self.factor = colours, latents, sent_map.factor
-        self.objects = [colours.objects] if colours.objects else []
         self.pixels = header.width * header.height
         self.top_rate = round(settings.perception * weights.rates)
-        self.steps = 1 + len(self.objects) + self.top_rate + len(LADDER)
+        self.steps = 1 + len(colours.objects) + self.top_rate + len(LADDER)
         self.quarter = sent_map.quarter(*grid_size(header.height, header.width))
         self.classes = shrink(self.quarter, 4)
         self.map = segmap_coder.encode(sent_map.small, weights.map_tables(sent_map.factor))
 
     def write(self, step: int) -> bytes:
         """Return the base at the step's rate, or the best base with layers up to the step."""
-        objects = self.objects if step else []
-        step = max(step - len(self.objects), 0)
+        objects = self.colours.objects if step else ()
+        step = max(step - len(self.colours.objects), 0)
         rate, layers = min(step, self.top_rate), self._layers(step - self.top_rate)
         sections = [Head(self.factor, len(layers), self.map, rate, self.colours.palette).section(), *objects]
         if rate:
@@ -172,7 +171,7 @@ class _LayeredWriter(Writer):
     def _base(self) -> Rgb:
         """The base that layers stand on."""
         values = self._values(self.top_rate) * bool(self.top_rate)
-        return self.weights.draw(self.header, self.quarter, self.colours.full, self.top_rate, values)
+        return self.weights.draw(self.header, self.quarter, self.colours.cells, self.top_rate, values)
 
 
 class LayeredReading(SemanticReading):

@@ -322,22 +322,21 @@ class SentColours:
     """The colours of a picture as they are sent: of classes, and a section for those of objects if there are any."""
 
     palette: bytes
-    plain: Colours
-    objects: Section | None
-    full: Colours
+    objects: tuple[Section, ...]
+    cells: Colours
 
     @classmethod
     def measure(cls, weights: Weights, image: Rgb, quarter: Array) -> SentColours:
         """Measure them in a picture (uint8, padded to the grid) with its segmap of 4×4 cells."""
         cells = cell_means(image)
         levels = palette.measure(cells, quarter, len(weights.taxonomy))
-        coded, plain = palette.encode(levels, weights.palette_tables), Colours.of_classes(quarter, levels)
+        coded, colours = palette.encode(levels, weights.palette_tables), Colours.of_classes(quarter, levels)
         found = segmap_objects.find(quarter, weights.object_classes)
         if not len(found):
-            return cls(coded, plain, None, plain)
+            return cls(coded, (), colours)
         own = measure(cells, found, levels)
         payload = object_coder.encode(own, found.classes, found.boxes, weights.object_tables)
-        return cls(coded, plain, Section(OBJECTS_TYPE, payload), plain.with_objects(found, own))
+        return cls(coded, (Section(OBJECTS_TYPE, payload),), colours.with_objects(found, own))
 
 
 def check_map(name: str, simplify: float, *others: str) -> None:

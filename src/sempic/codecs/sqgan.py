@@ -138,13 +138,13 @@ class _SqGanWriter(Writer):
         header: Header,
         kind: SqGanSection,
         head: Head,
-        objects: Section | None,
+        objects: tuple[Section, ...],
         tokens: Array,
         relevance: Array,
         classes: Array,
         tables: grid.GridTables,
     ) -> None:
-        self.header, self.kind, self.head, self.objects = header, kind, head, [objects] if objects else []
+        self.header, self.kind, self.head, self.objects = header, kind, head, objects
         self.tokens, self.classes, self.tables = tokens, classes, tables
         self.pixels = header.width * header.height
         self.token_steps = min(tokens.size, MAX_STEPS)
@@ -157,7 +157,7 @@ class _SqGanWriter(Writer):
         """Return the stream that sends the step's share of the tokens, the most relevant ones."""
         count = max(step - len(self.objects), 0) * self.tokens.size // self.token_steps
         bands = min(MAX_BANDS, -(-count // TOKENS_A_BAND))
-        sections = [replace(self.head, count=bands).section(self.kind), *(self.objects if step else [])]
+        sections = [replace(self.head, count=bands).section(self.kind), *(self.objects if step else ())]
         for band in range(bands):
             begin, end = count * band // bands, count * (band + 1) // bands
             sent, chosen = self.rank < begin, (self.rank >= begin) & (self.rank < end)

@@ -81,8 +81,8 @@ def decode(
 
     Args:
         data: the stream: its bytes, the path of its file, or a file that is open for reading bytes.
-        layers: the most layers to use, 0 for the base alone: the enhancement layers of `layered`, the bands of
-            tokens of `sqgan`, the coarse picture of `spic`.
+        layers: the most layers to use, 0 for the base alone: the fine latents and the enhancement layers of `layered`,
+            the bands of tokens of `sqgan`, the coarse picture of `spic`.
         codec: the codec that wrote the stream, where you made it yourself.
         model: a model that the stream may need besides those that are installed, by name, folder or address.
         options: the codec's `Options`, such as `sempic.codecs.spic.Options(steps=4)`.

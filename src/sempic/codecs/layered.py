@@ -1,23 +1,27 @@
 """The layered codec: a base that a network draws from a segmap and a few numbers, and layers that refine it.
 
 After Huang, Tao, Gao and Lu, "Deep Learning-Based Image Semantic Coding for Semantic Communications" (GLOBECOM 2021):
-coarse to fine, a generated base that keeps the meaning, enhancement by residual coding, perception against distortion
-as a choice. Only the abstract of that paper was to be had, so all the rest is our reconstruction.
+coarse to fine, a generated base that keeps the meaning, enhancement by residual coding. Only the abstract of that paper
+was to be had, so all the rest is our reconstruction.
 
     picture ─ segmenter ─ segmap ─ shrink, simplify ─┬─ segmap coder, mean colours ▷ section 1: rate, palette, segmap
        ├──────────────── encoder ◁───────────────────┤
-       │                    └─ gains of the rate ─ round ─ latents coder ▷ section 2: features
-       └─ less the layers before ─ HEVC intra ▷ sections 3…: layers
-    sections 1, 2 ─ network ─ base;  sections 3… ─ layers + what detail they lack and the base has ─ picture
+       │                    ├─ base latents, one place for 16×16 pixels ─ gains, round ─ latents coder ▷ features
+       │                    └─ fine latents, one place for 8×8 pixels ─── gains, round ─ latents coder ▷ fine features
+       └─ HEVC intra, layer by layer ▷ layers
+    segmap, features, fine features ─ network ─ picture;  layers + what detail they lack and that picture has ─ picture
 
-The layers are not predicted from the base: on pictures that a GAN has drawn, the residual costs more than the picture
-itself (`docs/decisions.md`). What the base is good for is what the layers are bad at: the detail that HEVC leaves out,
-of which every layer states how much to take.
+The larger the stream, the more of this it has: first the base at rising rates, then fine latents at rising rates, which
+the same network draws from. Where these end, HEVC layers take the place of fine latents. They are not predicted from
+the base: on pictures that a GAN has drawn, the residual costs more than the picture itself (`docs/decisions.md`). What
+the base is good for is what the layers are bad at: the detail that HEVC leaves out, of which every layer states how
+much to take.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from bisect import bisect_right
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import cached_property
 from pathlib import Path
@@ -42,10 +46,14 @@ from sempic.segmap.simplify import simplify
 
 LIMIT = 3
 """Latents are rounded to -LIMIT..LIMIT."""
+PLACES = {"base": 1, "fine": 2}
+"""Latents have so many places for 16 pixels of height or width."""
 STEPS_BETWEEN = 8
 """Between two rates with gains of their own there are so many steps."""
-LADDER: Ladder = ladder(quarter=(), half=range(50, 41, -1), full=range(47, 15, -1))
-"""The steps of the last layer: scale and quantiser (QP). Half size is the better picture below 0.04 bpp."""
+LADDER: Ladder = ladder(quarter=(), half=(), full=range(38, 15, -1))
+"""The steps of the last layer: scale and quantiser (QP)."""
+DETAIL_COST = 0.2
+"""Layers may cost so many decibels of PSNR for the base's detail."""
 APART = 6
 """Layers are at least so many steps of the ladder apart."""
 MAX_LAYERS = 8
@@ -59,14 +67,13 @@ class LayeredSection(IntEnum):
     MAP = MAP_TYPE
     FEATURES = 2
     LAYER = 3
+    FINE_FEATURES = 4
 
 
 @dataclass(frozen=True)
 class Settings(base.Settings):
     """How to encode a picture in layers.
 
-    perception: from 0 to 1. Towards 1, more of the bytes go to the base and less to the layers, and the layers take
-        more of the base's detail: the picture looks sharper and is less close to the original.
     layers: how many enhancement layers share the bytes, 1 to 8; more of them cut more finely and cost more.
     segmap: a segmap (uint8 H×W), or the file of one, that takes the place of the segmenter's.
     segmenter: an ONNX file that takes the place of the installed segmenter.
@@ -76,7 +83,6 @@ class Settings(base.Settings):
     """
 
     codec: ClassVar[str] = "layered"
-    perception: float = 0.45
     layers: int = 1
     segmap: Segmap | str | Path | None = None
     segmenter: str | Path | None = None
@@ -86,14 +92,12 @@ class Settings(base.Settings):
 
     def __post_init__(self) -> None:
         semantic.check_map(self.map, self.simplify)
-        if not 0 <= self.perception <= 1:
-            raise InputError(f"The share of perception is {self.perception}; it must be from 0 to 1.")
         if not (isinstance(self.layers, int) and 1 <= self.layers <= MAX_LAYERS):
             raise InputError(f"There can be 1 to {MAX_LAYERS} enhancement layers, not {self.layers}.")
 
 
 class Layered(Codec):
-    """A generated base with enhancement layers."""
+    """A generated picture with enhancement layers."""
 
     name = "layered"
     id = 2
@@ -109,17 +113,37 @@ class Layered(Codec):
         quarter, whole = sent_map.quarter(*grid), padded(image)
         colours = SentColours.measure(weights, whole, quarter)
         network, one_hot = weights.model.network("encoder"), weights.one_hot(quarter)
-        (latents,) = run_tiled(network, *grid, image=as_planes(whole), segmap=one_hot)
-        return _LayeredWriter(weights.header(self.id, image), image, weights, sent_map, colours, latents, settings)
+        base, fine = run_tiled(network, *grid, image=as_planes(whole), segmap=one_hot)
+        header = weights.header(self.id, image)
+        return _LayeredWriter(header, image, weights, sent_map, colours, base, fine, settings)
 
     def read(self, stream: Stream, model: runtime.Model | None = None) -> Reading:
         """Return what a stream contains: its latents, and its layers, whose pictures are not decoded yet."""
         return LayeredReading(stream, model)
 
 
+@dataclass(frozen=True)
+class SentLatents:
+    """The latents of a stream as whole numbers (C×h×w), zeros where none were sent, each with its rate (0: not sent).
+
+    base, rate: one place for 16×16 pixels.
+    fine, fine_rate: one place for 8×8 pixels.
+    """
+
+    base: NDArray[np.int8]
+    rate: int
+    fine: NDArray[np.int8]
+    fine_rate: int
+
+    def without_fine(self) -> SentLatents:
+        """Return the base alone."""
+        return replace(self, fine=np.zeros_like(self.fine), fine_rate=0)
+
+
 class _LayeredWriter(Writer):
-    """Steps are rates of the base, from none to the one that `perception` asks for, and then steps of the ladder. The
-    colours of objects, where there are any, come between the first step and the one after it."""
+    """Steps are rates of the base from none to the highest, rates of fine latents on top of it, and then steps of the
+    ladder on top of the base. The colours of objects, where there are any, come between the first step and the one
+    after it."""
 
     def __init__(
         self,
@@ -128,153 +152,227 @@ class _LayeredWriter(Writer):
         weights: LayeredWeights,
         sent_map: SentMap,
         colours: SentColours,
-        latents: Array,
+        base: Array,
+        fine: Array,
         settings: Settings,
     ) -> None:
         self.header, self.image, self.weights, self.settings = header, image, weights, settings
-        self.colours, self.latents, self.factor = colours, latents, sent_map.factor
+        self.colours, self.base, self.fine, self.factor = colours, base, fine, sent_map.factor
         self.pixels = header.width * header.height
-        self.top_rate = round(settings.perception * weights.rates)
-        self.steps = 1 + len(colours.objects) + self.top_rate + len(LADDER)
+        self.steps = 1 + len(colours.objects) + 2 * weights.rates + len(LADDER)
         self.quarter = sent_map.quarter(*grid_size(header.height, header.width))
-        self.classes = shrink(self.quarter, 4)
         self.map = segmap_coder.encode(sent_map.small, weights.map_tables(sent_map.factor))
+        self._coded: dict[tuple[int, ...], list[bytes]] = {}
 
     def write(self, step: int) -> bytes:
-        """Return the base at the step's rate, or the best base with layers up to the step."""
-        objects = self.colours.objects if step else ()
+        """Return the stream of a step."""
+        objects, rates = self.colours.objects if step else (), self.weights.rates
         step = max(step - len(self.colours.objects), 0)
-        rate, layers = min(step, self.top_rate), self._layers(step - self.top_rate)
-        sections = [Head(self.factor, len(layers), self.map, rate, self.colours.palette).section(), *objects]
-        if rate:
-            payload = latent_coder.encode(self._values(rate), self.classes, rate - 1, self.weights.latent_tables)
-            sections.append(Section(LayeredSection.FEATURES, payload))
-        return container.write(self.header, sections + [Section(LayeredSection.LAYER, layer) for layer in layers])
+        sent = self._sent(min(step, rates), step - rates if rates < step <= 2 * rates else 0)
+        layers = self._layers(step - 2 * rates)
+        own = sent.rate + sent.fine_rate
+        head = Head(self.factor, len(layers), self.map, own, self.colours.palette).section()
+        features = self.weights.encode_latents(sent, self.quarter)
+        return container.write(
+            self.header, [head, *objects, *features, *(Section(LayeredSection.LAYER, layer) for layer in layers)]
+        )
+
+    def _sent(self, rate: int, fine_rate: int) -> SentLatents:
+        """Return the latents as they are sent at these rates."""
+        values = [
+            self.weights.quantise(part, latents, own_rate)
+            for part, latents, own_rate in (("base", self.base, rate), ("fine", self.fine, fine_rate))
+        ]
+        return SentLatents(values[0], rate, values[1], fine_rate)
 
     def _layers(self, step: int) -> list[bytes]:
         """Return the payloads of the layers that end at a step of the ladder, counted from 1."""
         if step <= 0:
             return []
-        count = min(self.settings.layers, -(-step // APART))
-        steps = [LADDER[step * number // count - 1] for number in range(1, count + 1)]
-        # The layers may cost perception² decibels of PSNR for the base's detail.
-        return enhancement.encode(self.image, self._base, steps, self.settings.perception**2)
+        last = max(step - 1, self._first_layer)
+        count = min(self.settings.layers, -(-(last + 1) // APART))
+        return self._layers_at(*((last + 1) * number // count - 1 for number in range(1, count + 1)))
 
-    def _values(self, rate: int) -> NDArray[np.int8]:
-        """Return the latents as they are sent at a rate."""
-        reach = np.float32(LIMIT + 0.49)
-        bounded = reach * np.tanh(self.latents * self.weights.at_rate("log_gains", rate) / reach)
-        values: NDArray[np.int8] = np.rint(bounded).astype(np.int8)
-        return values
+    def _layers_at(self, *steps: int) -> list[bytes]:
+        """Return the payloads of layers at these steps of the ladder, counted from 0; none is coded twice."""
+        if steps not in self._coded:
+            ladder = [LADDER[step] for step in steps]
+            self._coded[steps] = enhancement.encode(self.image, self._drawn, ladder, DETAIL_COST)
+        return self._coded[steps]
 
     @cached_property
-    def _base(self) -> Rgb:
-        """The base that layers stand on."""
-        values = self._values(self.top_rate) * bool(self.top_rate)
-        return self.weights.draw(self.header, self.quarter, self.colours.cells, self.top_rate, values)
+    def _first_layer(self) -> int:
+        """The first step of the ladder whose layer is larger than all fine latents, which it takes the place of."""
+        rates = self.weights.rates
+        fine = sum(len(s.payload) for s in self.weights.encode_latents(self._sent(0, rates), self.quarter))
+        first = bisect_right(range(len(LADDER)), fine, key=lambda step: len(self._layers_at(step)[0]))
+        return min(first, len(LADDER) - 1)
+
+    @cached_property
+    def _drawn(self) -> Rgb:
+        """The base, whose detail layers take."""
+        return self.weights.draw(self.header, self.quarter, self.colours.cells, self._sent(self.weights.rates, 0))
 
 
 class LayeredReading(SemanticReading):
     """A stream's segmap, palette, latents, and enhancement layers as HEVC bytes.
 
-    rate: the rate of the base; 0 where it is drawn from segmap and palette alone.
-    values: the latents (C×h×w), 0 where none were sent.
+    latents: base and fine latents.
     payloads: the enhancement layers.
+    layers: fine latents are the first layer, where they were sent; enhancement layers follow.
     """
 
     kind = "layered"
     has_own = has_palette = True
     weights: LayeredWeights
+    latents: SentLatents
 
     def __init__(self, stream: Stream, model: runtime.Model | None = None) -> None:
-        self.rate, self.values = 0, np.zeros(0, np.int8)
         self.payloads: list[bytes] = []
         super().__init__(stream, model, LayeredWeights)
-        self.layers = len(self.payloads)
+        self.layers = bool(self.latents.fine_rate) + len(self.payloads)
 
     @property
-    def _sent_rate(self) -> int:
-        """The rate that the first section announces."""
+    def _announced(self) -> tuple[int, int]:
+        """The rates of base and of fine latents that the first section announces."""
         assert self.head.own is not None
-        return self.head.own
+        rate = min(self.head.own, self.weights.rates)
+        return rate, self.head.own - rate
 
     @property
     def promised(self) -> int:
-        """How many sections should follow: the features, unless the rate is 0, and the layers."""
-        return self.head.count + bool(self._sent_rate)
+        """How many sections should follow: the features of each rate that is not 0, and the layers."""
+        return self.head.count + sum(map(bool, self._announced))
 
     def read_segmap(self) -> None:
         """Read the segmap; refuse a rate that the model does not have."""
-        if self._sent_rate > self.weights.rates:
-            raise StreamError("The stream's base is of a rate that its model does not have.")
+        if self._announced[1] > self.weights.rates:
+            raise StreamError("The stream's latents are of a rate that its model does not have.")
         super().read_segmap()
-        self.values = np.zeros((self.weights.latent_tables.n_channels, *self.grid), np.int8)
+        self.latents = self.weights.nothing(*self.grid)
 
     def read_layer(self, section: Section) -> Part:
-        """Read the features, or the scale of an enhancement layer."""
-        expected = LayeredSection.FEATURES if self._sent_rate and not self.rate else LayeredSection.LAYER
+        """Read features, or the scale of an enhancement layer."""
+        (rate, fine_rate), sent, rates = self._announced, self.latents, self.weights.rates
+        expected = LayeredSection.LAYER
+        if rate and not sent.rate:
+            expected = LayeredSection.FEATURES
+        elif fine_rate and not sent.fine_rate:
+            expected = LayeredSection.FINE_FEATURES
         if section.type != expected:
             raise StreamError(f"its type is {section.type}, which is not expected there")
-        size, rates = len(section.payload), self.weights.rates
+        size = len(section.payload)
         if expected == LayeredSection.FEATURES:
-            classes, tables = shrink(self.quarter, 4), self.weights.latent_tables
-            self.values = latent_coder.decode(section.payload, classes, self._sent_rate - 1, tables)
-            self.rate = self._sent_rate
-            return Part("features", size, f"rate {self.rate} of {rates}")
+            values = self.weights.decode_latents("base", section.payload, self.quarter, rate)
+            self.latents = replace(sent, base=values, rate=rate)
+            return Part("features", size, f"rate {rate} of {rates}")
+        if expected == LayeredSection.FINE_FEATURES:
+            values = self.weights.decode_latents("fine", section.payload, self.quarter, fine_rate)
+            self.latents = replace(sent, fine=values, fine_rate=fine_rate)
+            return Part("fine features", size, f"rate {fine_rate} of {rates}")
         scale = enhancement.scale_of(section.payload)
         self.payloads.append(section.payload)
         return Part(f"layer {len(self.payloads)}", size, f"HEVC at 1/{scale} size")
 
     def detail(self) -> dict[str, Any]:
-        """Return how the segmap travelled, the rate of the base and the number of layers."""
-        return {"map": self.map_setting, "rate": self.rate, "layers": len(self.payloads)}
+        """Return how the segmap travelled, the rates of base and fine latents and the number of HEVC layers."""
+        rates = {"rate": self.latents.rate, "fine_rate": self.latents.fine_rate}
+        return {"map": self.map_setting, **rates, "layers": len(self.payloads)}
 
     def draw(self, options: Any, layers: int | None = None) -> Decoded:
-        """Let the network draw the base, and put the first layers over it."""
-        picture = self.weights.draw(self.header, self.quarter, self.colours, self.rate, self.values)
-        top, warnings = enhancement.decode(self.payloads[:layers], self.header.width, self.header.height)
+        """Let the network draw from latents, and put the first layers over it."""
+        fine = bool(self.latents.fine_rate)
+        sent = self.latents.without_fine() if fine and layers == 0 else self.latents
+        picture = self.weights.draw(self.header, self.quarter, self.colours, sent)
+        payloads = self.payloads if layers is None else self.payloads[: max(layers - fine, 0)]
+        top, warnings = enhancement.decode(payloads, self.header.width, self.header.height)
         if top is not None:
             picture = top.shown(picture)
         return Decoded(picture, self.segmap, self.taxonomy, (*self.contents.warnings, *warnings))
 
 
 class LayeredWeights(Weights):
-    """Weights with the gains and coding tables of latents.
+    """Weights with the gains and coding tables of latents, which there are of two kinds: "base" and "fine".
 
-    Rates are counted in steps from 1; 0 stands for a base of segmap and palette alone.
+    Rates are counted in steps from 1; 0 stands for latents that were not sent.
+
+    rates: the highest rate.
     """
 
-    @property
-    def rates(self) -> int:
-        """The highest rate."""
-        return 1 + STEPS_BETWEEN * (len(self.model.tables["log_gains"]) - 1)
+    def __init__(self, model: runtime.Model) -> None:
+        super().__init__(model)
+        self._trained = len(self._log_gains("base", "log_gains"))
+        self.rates = 1 + STEPS_BETWEEN * (self._trained - 1)
 
-    @cached_property
-    def latent_tables(self) -> latent_coder.LatentTables:
-        """The coding tables of latents."""
-        return latent_coder.LatentTables.from_arrays(self.tables("latents."))
+    def latent_tables(self, part: str) -> latent_coder.LatentTables:
+        """Return the coding tables of latents."""
+        return self.built(f"{part}.latents.", latent_coder.LatentTables.from_arrays)
 
-    def at_rate(self, gains: str, rate: int) -> NDArray[np.float32]:
-        """Return "log_gains" or "log_returns" as factors (C×1×1) at a rate, between those that are trained."""
-        trained = self.model.tables[gains].astype(np.float32)
+    def nothing(self, rows: int, columns: int) -> SentLatents:
+        """Return the latents of a grid for which none were sent."""
+        base, fine = (
+            np.zeros((self.latent_tables(part).n_channels, k * rows, k * columns), np.int8)
+            for part, k in PLACES.items()
+        )
+        return SentLatents(base, 0, fine, 0)
+
+    def quantise(self, part: str, latents: Array, rate: int) -> NDArray[np.int8]:
+        """Return latents (C×h×w) as they are sent at a rate."""
+        if not rate:
+            return np.zeros(latents.shape, np.int8)
+        reach = np.float32(LIMIT + 0.49)
+        bounded = reach * np.tanh(latents * self.at_rate(part, "log_gains", rate) / reach)
+        values: NDArray[np.int8] = np.rint(bounded).astype(np.int8)
+        return values
+
+    def encode_latents(self, sent: SentLatents, quarter: Array) -> list[Section]:
+        """Return the sections of latents under a segmap of 4×4 cells."""
+        both = ("base", sent.base, sent.rate), ("fine", sent.fine, sent.fine_rate)
+        types = LayeredSection.FEATURES, LayeredSection.FINE_FEATURES
+        return [
+            Section(type, latent_coder.encode(values, _classes(part, quarter), rate - 1, self.latent_tables(part)))
+            for type, (part, values, rate) in zip(types, both, strict=True)
+            if rate
+        ]
+
+    def decode_latents(self, part: str, payload: bytes, quarter: Array, rate: int) -> NDArray[np.int8]:
+        """Return what `encode_latents` wrote."""
+        return latent_coder.decode(payload, _classes(part, quarter), rate - 1, self.latent_tables(part))
+
+    def at_rate(self, part: str, gains: str, rate: int) -> NDArray[np.float32]:
+        """Return "log_gains" or "log_inverse_gains" as factors (C×1×1) at a rate, between those that are trained."""
+        trained = self._log_gains(part, gains)
         low, step = divmod(max(rate - 1, 0), STEPS_BETWEEN)
         high = min(low + 1, len(trained) - 1)
         share = np.float32(step / STEPS_BETWEEN)
         factors: NDArray[np.float32] = np.exp(trained[low] * (1 - share) + trained[high] * share)
         return factors[:, None, None]
 
+    def _log_gains(self, part: str, gains: str) -> NDArray[np.float32]:
+        """Return "log_gains" or "log_inverse_gains" as they are trained, a row for each rate with its own."""
+        found: NDArray[np.float32] = self.tables(f"{part}.")[gains].astype(np.float32)
+        return found
+
     def strength(self, rate: int) -> NDArray[np.float32]:
         """Return a rate as the network takes it: from 0 where no latents were sent to 1 for the highest."""
-        trained = len(self.model.tables["log_gains"])
-        return np.array([((rate - 1) / STEPS_BETWEEN + 1) / trained if rate else 0], np.float32)
+        return np.array([((rate - 1) / STEPS_BETWEEN + 1) / self._trained if rate else 0], np.float32)
 
-    def draw(self, header: Header, quarter: Array, colours: Colours, rate: int, values: Array) -> Rgb:
-        """Return the base, from the segmap of 4×4 cells, its colours, and latents at a rate."""
+    def draw(self, header: Header, quarter: Array, colours: Colours, sent: SentLatents) -> Rgb:
+        """Return what the network draws from the segmap of 4×4 cells, its colours, and latents."""
+        base = sent.base * self.at_rate("base", "log_inverse_gains", sent.rate)
+        fine = sent.fine * self.at_rate("fine", "log_inverse_gains", sent.fine_rate)
         picture = blend_tiled(
             self.model.network("decoder"),
             *grid_size(header.height, header.width),
-            latents=(values * self.at_rate("log_returns", rate))[None].astype(np.float32),
-            strength=self.strength(rate),
+            base=base[None].astype(np.float32),
+            fine=fine[None].astype(np.float32),
+            strength=self.strength(sent.rate),
+            fine_strength=self.strength(sent.fine_rate),
             layout=self.layout(quarter, colours),
         )
         return to_pixels(colours.match(picture), header.height, header.width)
+
+
+def _classes(part: str, quarter: Array) -> Array:
+    """Return the class under each place of latents, of a segmap of 4×4 cells."""
+    return shrink(quarter, 4 // PLACES[part])

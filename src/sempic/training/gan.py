@@ -175,11 +175,11 @@ class PictureRecipe(ModelRecipe[P]):
 
 
 def encoder_inputs(source: Source) -> tuple[Tensor, Tensor, NDArray[np.uint8]]:
-    """Return a picture (1×3×H×W) and its predicted segmap (one-hot at a quarter) as encoders take them, and the class
-    under each place of the grid (H/16×W/16)."""
+    """Return a picture (1×3×H×W) and its predicted segmap (one-hot at a quarter) as encoders take them, and that segmap
+    as ids (H/4×W/4)."""
     height, width = (side - side % 16 for side in source.predicted.shape)
     quarter = shrink(source.predicted[:height, :width], 4)
     classes = np.arange(len(source.taxonomy))[:, None, None]
     one_hot = torch.from_numpy(np.equal(quarter, classes)[None].astype(np.float32))
     pixels = torch.from_numpy(source.frame.image[:height, :width].copy()).permute(2, 0, 1)[None].float() / 255
-    return pixels, one_hot, shrink(quarter, 4)
+    return pixels, one_hot, quarter

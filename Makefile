@@ -5,9 +5,10 @@ VENV ?= .venv
 DEMO_VENV ?= .venv-demo
 STUDIO_VENV ?= .venv-studio
 DOCS_VENV ?= .venv-docs
+PEERS_VENV ?= .venv-peers
 OTHERS = av1,jpegxl,jpeg2000,webp,jpeg
 
-.PHONY: demo studio docs test lint bench results clean
+.PHONY: demo studio docs test lint bench peers results clean
 
 # The demo runs as a user would: the package alone, without torch.
 demo: $(DEMO_VENV)/ready
@@ -25,13 +26,17 @@ test: lint
 	$(VENV)/bin/python -m pytest
 
 lint: $(VENV)/ready
-	$(VENV)/bin/ruff check src tests docs
+	$(VENV)/bin/ruff check src tests docs tools
 	$(VENV)/bin/mypy
 
 # A first look at every codec; bench-out/report.html shows it.
 bench: $(VENV)/ready
 	$(VENV)/bin/sempic bench camvid:test --codecs sqgan,layered,spic,hevc,$(OTHERS) --limit 24 --points 0.03,0.05,0.1,0.2
 	$(VENV)/bin/sempic report bench-out
+
+# Seconds beside CompressAI's on one picture, a drawn street or IMAGE; 6 GB on Linux, where torch comes with CUDA.
+peers: $(PEERS_VENV)/ready
+	$(PEERS_VENV)/bin/python tools/peers.py $(if $(IMAGE),"$(IMAGE)")
 
 # The numbers and curves of docs/results.md: three and a half hours on two cores, and what is done is kept.
 results: $(VENV)/ready
@@ -52,7 +57,7 @@ results: $(VENV)/ready
 		--metrics miou,agreement,psnr,lpips_squeeze,object_hue,object_hue_worst,object_delta_e,object_delta_e_worst
 
 clean:
-	rm -rf "$(VENV)" "$(DEMO_VENV)" "$(STUDIO_VENV)" "$(DOCS_VENV)" site demo-out bench-out build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf "$(VENV)" "$(DEMO_VENV)" "$(STUDIO_VENV)" "$(DOCS_VENV)" "$(PEERS_VENV)" site demo-out bench-out build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # torch goes first, by its exact version: where pip's own settings name a folder of wheels, a CPU build of that version
 # is taken from there; elsewhere the same command takes the registry's build.
@@ -75,4 +80,10 @@ $(STUDIO_VENV)/ready: pyproject.toml
 $(DOCS_VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv "$(DOCS_VENV)"
 	$(DOCS_VENV)/bin/python -m pip install --quiet -e ".[docs]"
+	touch "$@"
+
+# In one go: CompressAI needs torchvision, which works with one release of torch alone.
+$(PEERS_VENV)/ready: pyproject.toml
+	$(PYTHON) -m venv "$(PEERS_VENV)"
+	$(PEERS_VENV)/bin/python -m pip install --quiet compressai -e .
 	touch "$@"

@@ -19,7 +19,7 @@ import sempic
 from sempic import taxonomy
 from sempic.codecs import CODECS
 from sempic.errors import InputError
-from sempic.pixels import labels_png, read_labels
+from sempic.labels import labels_png, read_labels
 from sempic.scene import draw
 from sempic.segmap.segmenter import check_segmap
 from sempic.taxonomy import VOID, Taxonomy

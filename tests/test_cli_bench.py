@@ -30,7 +30,12 @@ def test_bench_and_report_in_one_go(pictures):
     assert "notes.txt cannot be read" in ran.stderr.decode()
     out = pictures.parent / "bench-out"
     assert sorted(path.name for path in out.glob("*.json")) == ["hevc.json", "webp.json"]
-    assert json.loads((out / "webp.json").read_text())["pictures"] == 3
+    measured = json.loads((out / "webp.json").read_text())
+    assert measured["pictures"] == 3
+    assert (
+        measured["timing"]["speed"]["q70"]["decode"]["whole"] > 0 < measured["timing"]["processes"]["decode"]["peak_mb"]
+    )
+    assert "### Time" in ran.stdout.decode()
     tables = pictures.parent / "tables.md"
     tables.write_text("# Results\n\n<!-- tables -->\nold\n<!-- end of tables -->\nThat was all.\n")
     ran = call(pictures.parent, "report", "bench-out", "--markdown", tables)

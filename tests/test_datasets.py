@@ -10,6 +10,7 @@ from PIL import Image
 
 from sempic import datasets, inventory, taxonomy
 from sempic.errors import InputError
+from sempic.labels import classes_of
 from sempic.taxonomy import VOID, Taxonomy
 
 ELEVEN, NINETEEN = taxonomy.load("camvid11"), taxonomy.load("cityscapes19")
@@ -66,6 +67,7 @@ def test_cityscapes_labels_become_ids_of_the_taxonomy(tmp_path, picture, monkeyp
     labels[:8], labels[8:16] = 26, 24
     write(root / "leftImg8bit" / "val" / "bonn" / f"{name}_leftImg8bit.png", picture)
     write(root / "gtFine" / "val" / "bonn" / f"{name}_gtFine_labelIds.png", labels)
+    (root / "leftImg8bit" / "val" / "bonn" / f"._{name}_leftImg8bit.png").write_bytes(b"x")
     (found,) = datasets.find("cityscapes:val")
     for classes, names in ((ELEVEN, ("car", "pedestrian")), (NINETEEN, ("car", "person"))):
         frame = found.read(classes)
@@ -97,6 +99,124 @@ def test_labels_may_lie_beside_their_pictures(tmp_path, picture):
     assert (a.name, b.name) == ("a.png", "b.png")
     assert (a.segmap == 5).all()
     assert b.segmap is None
+
+
+def test_full_names_tell_pictures_of_one_stem_apart(tmp_path, picture):
+    other = picture[:, ::-1].copy()
+    write(tmp_path / "image" / "f0.png", picture)
+    write(tmp_path / "image" / "f0.jpg", other)
+    write(tmp_path / "image" / "f1.webp", picture)
+    for label, value in (("f0.png", 3), ("f1.png", 4)):
+        write(tmp_path / "label" / label, np.full((24, 32), value, np.uint8))
+    found = {frame.name: frame for frame in (one.read(ELEVEN) for one in datasets.find(str(tmp_path)))}
+    assert list(found) == ["f0.jpg", "f0.png", "f1"]
+    assert found["f0.jpg"].segmap is None
+    assert (found["f0.png"].segmap == 3).all()
+    assert (found["f1"].segmap == 4).all()
+    assert np.array_equal(found["f0.png"].image, picture)
+    (tmp_path / "image" / "f0.png").rename(tmp_path / "image" / "f0.tif.webp")
+    write(tmp_path / "image" / "f0.tif", picture)
+    (part,) = inventory.check(str(tmp_path)).parts
+    assert (part.pictures, part.labelled, part.unused) == (4, 1, ("f0.png",)), "nothing says whose label f0.png is"
+    write(tmp_path / "label" / "f0.jpg.png", np.full((24, 32), 5, np.uint8))
+    assert (datasets.find(str(tmp_path))[0].read(ELEVEN).segmap == 5).all()
+
+
+@pytest.mark.parametrize(
+    ("image", "label"),
+    [
+        ("c7.png", "c7_L.png"),
+        ("c7.PNG", "c7.PNG"),
+        ("c7.JPG", "c7.png"),
+        ("C7.jpg", "c7.PNG"),
+        ("c7_L.png", "c7_L.png"),
+        ("c7.webp", "c7.label.png"),
+        ("c7.jpg", "c7_gtFine_labelIds.png"),
+        ("c7_leftImg8bit.png", "c7_gtFine_labelIds.png"),
+        ("c7_leftImg8bit.png", "c7_gtFine_labelTrainIds.png"),
+        ("c7.tif", "c7_labelTrainIds.png"),
+        ("c7.jpg", "c7.jpg.png"),
+    ],
+)
+def test_labels_are_found_under_the_names_that_data_sets_give_them(tmp_path, picture, image, label):
+    kind = classes_of(label) or dict(enumerate(NINETEEN.classes))
+    stored = next(number for number, name in kind.items() if name == "car")
+    write(tmp_path / "two" / "image" / image, picture)
+    write(tmp_path / "two" / "label" / label, np.full((24, 32), stored, np.uint8))
+    (found,) = datasets.find(str(tmp_path / "two"))
+    assert (found.read(NINETEEN).segmap == NINETEEN.id_of("car")).all()
+    assert inventory.check(str(tmp_path / "two")).missing == ()
+    if image.lower() != label.lower() and label != "c7.jpg.png" and label.lower() != "c7.png":
+        write(tmp_path / "one" / image, picture)
+        write(tmp_path / "one" / label, np.full((24, 32), stored, np.uint8))
+        (found,) = datasets.find(str(tmp_path / "one"))
+        assert (found.read(NINETEEN).segmap == NINETEEN.id_of("car")).all()
+
+
+def test_a_picture_may_have_the_name_of_a_label(tmp_path, picture):
+    write(tmp_path / "left_L.png", picture)
+    write(tmp_path / "right_R.png", picture)
+    assert [(one.name, one.label) for one in datasets.find(str(tmp_path))] == [
+        ("left_L.png", None),
+        ("right_R.png", None),
+    ]
+
+
+@pytest.mark.parametrize("layout", [".", "image"])
+def test_hidden_files_and_files_of_other_kinds_are_no_pictures(tmp_path, picture, layout):
+    write(tmp_path / layout / "a.png", picture)
+    for name in (".DS_Store", "._a.png", ".hidden.png", "Thumbs.db", "notes.txt", "a.json"):
+        (tmp_path / layout / name).write_bytes(b"x")
+    (tmp_path / layout / "folder.png").mkdir()
+    assert [one.path.name for one in datasets.find(str(tmp_path))] == ["a.png"]
+    assert inventory.check(str(tmp_path)).missing == ()
+
+
+def test_colours_of_camvid_are_labels(tmp_path, picture):
+    write(tmp_path / "image" / "a.png", picture)
+    write(tmp_path / "label" / "a_L.png", np.full((24, 32, 3), (64, 0, 128), np.uint8))
+    assert inventory.check(str(tmp_path)).missing == ()
+    assert (datasets.find(str(tmp_path))[0].read(ELEVEN).segmap == ELEVEN.id_of("car")).all()
+
+
+def test_pictures_are_compared_with_their_labels_upright(tmp_path, picture):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(picture).save(tmp_path / "phone.jpg", exif=exif)
+    write(tmp_path / "phone.label.png", np.zeros((32, 24), np.uint8))
+    assert datasets.find(str(tmp_path))[0].read(ELEVEN).segmap.shape == (32, 24)
+    found = inventory.check(str(tmp_path))
+    assert found.missing == ()
+    assert found.parts[0].smallest == (24, 32)
+
+
+def test_the_check_refuses_what_reading_refuses(tmp_path, picture):
+    write(tmp_path / "cut.png", picture)
+    (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:200])
+    write(tmp_path / "tiny.png", picture[:8])
+    write(tmp_path / "deep.tif", picture[..., 0].astype(np.int32))
+    write(tmp_path / "good.png", picture)
+    write(tmp_path / "photo.png", picture)
+    write(tmp_path / "photo.label.png", picture)
+    Image.new("1", (9000, 9000)).save(tmp_path / "huge.png")
+    refused = {}
+    for one in datasets.find(str(tmp_path)):
+        try:
+            one.read(ELEVEN)
+        except InputError as error:
+            refused[one.name] = str(error)
+    calls = []
+    (part,) = inventory.check(str(tmp_path), lambda done, total: calls.append((done, total))).parts
+    assert list(part.unreadable) == list(refused) == ["cut.png", "deep.tif", "huge.png", "photo.png", "tiny.png"]
+    assert all(name in sentence for name, sentence in zip(part.unreadable, part.reasons, strict=True))
+    assert calls == [(number, 6) for number in range(1, 7)]
+
+
+def test_an_unknown_home_folder_is_named():
+    for wrong in ("~nobody-of-that-name/a", "folder:~nobody-of-that-name"):
+        for look in (datasets.find, inventory.check):
+            with pytest.raises(InputError, match="no home folder for '~nobody-of-that-name'"):
+                look(wrong)
 
 
 def test_a_mixture_names_data_and_weights():

@@ -70,7 +70,7 @@ def room(module: str) -> str:
 FLOORS = {
     **dict.fromkeys(("errors",), 0),
     **dict.fromkeys(("container", "taxonomy", "files", "fetch", "scene", "sheet"), 1),
-    **dict.fromkeys(("coding", "pixels", "runtime", "efficientnet", "lpips"), 2),
+    **dict.fromkeys(("coding", "pixels", "labels", "runtime", "efficientnet", "lpips"), 2),
     **dict.fromkeys(("segmap", "link", "pool", "datasets"), 3),
     **dict.fromkeys(("codecs", "inventory"), 4),
     **dict.fromkeys(("rate",), 5),
@@ -131,6 +131,22 @@ def test_only_training_imports_torch_when_it_is_loaded() -> None:
             assert not packages & {"torch", "accelerate", "onnx", "onnxscript"}, short(path)
 
 
+OPENERS = {
+    "pixels.py",  # the one door
+    "codecs/classic/picture.py",  # what is in streams, whose format and size are known
+}
+"""Files that may call Pillow's `Image.open`."""
+
+
+def test_pictures_are_opened_by_one_door() -> None:
+    found = set()
+    for path in FILES:
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.Attribute) and ast.unparse(node) == "Image.open":
+                found.add(short(path))
+    assert found == OPENERS
+
+
 # -- files and names --------------------------------------------------------------------------------------------------
 
 
@@ -157,6 +173,7 @@ def test_every_class_has_a_name_of_its_own() -> None:
 
 DATA_SETS = {
     "datasets.py",  # reads the data set
+    "labels.py",  # what its ids and colours mean
     "inventory.py",  # checks its files
     "cli/data.py",  # help texts that name data sets
     "cli/measure.py",

@@ -20,7 +20,8 @@ VALUES: dict[str, tuple[str, Any]] = {
     "simplify": ("0.2", 0.2),
     "keep": ("pedestrian=1,sky=0", "pedestrian=1,sky=0"),
     "model": ("folder/of/mine", "folder/of/mine"),
-    "segmenter": ("mine.onnx", "mine.onnx"),
+    "segmenter": ("hf:org/name@v1", "hf:org/name@v1"),
+    "classes": ("names.txt", "names.txt"),
     "segmap": ("labels.png", "labels.png"),
     "layers": ("3", 3),
     "seed": ("7", 7),
@@ -99,6 +100,12 @@ def test_settings_options_and_protection_stand_beside_each_other() -> None:
     assert spec.given == {"map": "eighth", "simplify": 0.3, "steps": 5, "protect": 0.25, "seed": 9, "guidance": 2}
 
 
+def test_a_label_names_a_file() -> None:
+    assert Spec.parse("sqgan:segmenter=hf:org/net+classes=/my/names.txt").label == (
+        "sqgan segmenter=hf:org_net classes=_my_names.txt"
+    )
+
+
 def test_a_name_alone_has_all_defaults() -> None:
     spec = Spec.parse("layered")
     assert (spec.text, spec.label, spec.protect, spec.model) == ("layered", "layered", 0.0, None)
@@ -123,7 +130,7 @@ def test_settings_can_be_replaced_where_the_codec_has_them() -> None:
     [
         ("jpg", "'jpg' is not a codec; known are sqgan, layered, spic, hevc"),
         ("", "'' is not a codec"),
-        ("sqgan:mapp=half", "'mapp' is not a setting of the codec sqgan; it knows keep, map, map_kept, model, segmap"),
+        ("sqgan:mapp=half", "'mapp' is not a setting of the codec sqgan; it knows classes, keep, map, map_kept, model"),
         ("hevc:map=half", "'map' is not a setting of the codec hevc; it knows scale, protect."),
         ("layered:steps=3", "'steps' is not a setting of the codec layered"),
         ("sqgan:progress=1", "'progress' is not a setting"),

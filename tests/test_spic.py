@@ -219,8 +219,8 @@ def test_options_that_make_no_sense_are_named(options, says):
 
 
 def test_names_of_other_options_are_refused():
-    says = "'step' is not a setting of the codec spic; it knows map, model, scale, seed, segmap, segmenter, simplify, "
-    with pytest.raises(InputError, match=f"^{says}guidance, steps, protect"):
+    says = "'step' is not a setting of the codec spic; it knows classes, map, model, scale, seed, segmap, segmenter, "
+    with pytest.raises(InputError, match=f"^{says}simplify, guidance, steps, protect"):
         Spec.parse("spic:step=3")
 
 

@@ -32,7 +32,7 @@ def test_the_known_ones_are_whole() -> None:
         assert len(known) == len(known.classes) == len(known.colours) == int(name[-2:])
         assert len(set(known.classes)) == len(set(known.colours)) == len(known)
         assert not set(known.void) & set(range(len(known)))
-        assert set(known.merged.values()) <= set(known.classes)
+        assert {*known.merged.values(), *known.nearest.values()} <= set(known.classes)
         assert taxonomy.load(name) is known
 
 
@@ -88,6 +88,30 @@ def test_nineteen_classes_merge_into_eleven() -> None:
     assert set(table[: len(CITYSCAPES)]) == set(range(11))
 
 
+def test_eleven_classes_of_a_segmenter_have_their_place_among_nineteen() -> None:
+    """But not as labels: a sign may be a traffic light."""
+    names = dict(enumerate(STREETS.classes))
+    table, labels = CITYSCAPES.ids_of(names, nearest=True), CITYSCAPES.ids_of(names)
+    found = {name: CITYSCAPES.classes[table[number]] for number, name in names.items()}
+    assert found == {name: name for name in ("sky", "building", "pole", "road", "fence", "car")} | {
+        "pavement": "sidewalk",
+        "tree": "vegetation",
+        "sign": "traffic sign",
+        "pedestrian": "person",
+        "bicyclist": "rider",
+    }
+    assert {names[number] for number in names if labels[number] == 255} == set(CITYSCAPES.nearest)
+
+
+@pytest.mark.parametrize(
+    "name", ["traffic light", "Traffic Light", "traffic_light", " TRAFFIC-LIGHT ", "traffic  light"]
+)
+def test_names_are_compared_in_small_letters_and_by_words(name: str) -> None:
+    assert CITYSCAPES.ids_of({3: name})[3] == CITYSCAPES.id_of(name) == 6
+    assert STREETS.classes[STREETS.ids_of({300: name})[300]] == "sign"
+    assert STREETS.ids_of({0: f"{name} s"})[0] == 255
+
+
 def test_classes_without_a_counterpart_are_void() -> None:
     table = TOY.ids_of({3: "sea", 4: "sky", 9: "castle"})
     assert (table[3], table[4], table[9], table[0]) == (0, 2, 255, 255)
@@ -122,6 +146,8 @@ def test_labels_that_are_void_or_no_class_become_void() -> None:
         '{"name": "x", "classes": {"a": [1, 2, 3]}, "void": 5}',
         '{"name": "x", "classes": {"a": [1, 2, 3]}, "void": ["b"]}',
         '{"name": "x", "classes": {"a": [1, 2, 3]}, "merged": "b"}',
+        '{"name": "x", "classes": {"a": [1, 2, 3]}, "nearest": ["b"]}',
+        '{"name": "x", "classes": {"a b": [1, 2, 3], "A-B": [1, 2, 3]}}',
         json.dumps({"name": "x", "classes": {str(number): [0, 0, 0] for number in range(255)}}),
     ],
 )

@@ -5,7 +5,7 @@ from importlib.metadata import version
 from sempic.api import decode, encode, inspect
 from sempic.codecs.base import Codec, Decoded, Info, Part
 from sempic.codecs.spec import codecs
-from sempic.errors import BudgetError, InputError, ModelError, SempicError, StreamError
+from sempic.errors import BudgetError, InputError, ModelError, SempicError, SempicWarning, StreamError
 
 __version__ = version("sempic")
 
@@ -18,6 +18,7 @@ __all__ = [
     "ModelError",
     "Part",
     "SempicError",
+    "SempicWarning",
     "StreamError",
     "codecs",
     "decode",

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, TypeAlias
 
 from sempic import container, runtime
 from sempic.codecs import codec_by_id
-from sempic.codecs.base import Codec, Decoded, Info, Options, Part, Reading, Settings
+from sempic.codecs.base import Codec, Decoded, Info, Options, Part, Reading, Settings, Writer
 from sempic.codecs.protected import ProtectedWriter
-from sempic.codecs.spec import Spec
-from sempic.errors import InputError
+from sempic.codecs.spec import AUTO, Spec
+from sempic.errors import InputError, SempicWarning
 from sempic.link import protection
 from sempic.pixels import Picture, to_rgb
 from sempic.rate import Target
@@ -40,7 +42,8 @@ def encode(
     Args:
         image: the path of a picture file, the bytes of one, a PIL image or an array (see `sempic.pixels.to_rgb`).
         codec: the name of a codec, with settings behind it if you like ("layered:map=half+layers=2"), or a `Codec` that
-            you made; that of the `settings` if left out, else "sqgan".
+            you made; that of the `settings` if left out, else "sqgan". "auto" takes "sqgan" for pictures of the kind
+            that it was trained on, and "hevc" for others.
         settings: the codec's `Settings`, such as `sempic.codecs.sqgan.Settings(map="half")`.
         quality: from 0 to 100; 50 if no size is given.
         bpp: a size that the stream comes near to and never exceeds: 8 · bytes / (width · height), everything counted.
@@ -48,6 +51,9 @@ def encode(
         protect: adds forward error correction against lost packets and wrong bits, more for the first section than for
             later ones: True as much as a quarter of the stream's bytes, a number (up to 1) another share. A size counts
             it.
+
+    Warns:
+        SempicWarning: the picture is not of the kind that the codec was trained on, or parts of it are lost.
 
     Raises:
         InputError: a picture, codec or setting cannot be used.
@@ -60,11 +66,32 @@ def encode(
 
 
 def encode_as(image: Picture, spec: Spec, target: Target, share: float = 0.0) -> bytes:
-    """Return a picture as a stream, under a `Spec` and a `Target`, with a share of protection; see `encode`."""
-    writer = spec.codec.analyse(to_rgb(image), spec.settings)
-    if share:
-        writer = ProtectedWriter(writer, share, target.limit(writer.pixels))
+    """Return a picture as a stream, under a `Spec` and a `Target`, with a share of protection; see `encode`.
+
+    What a user should know about the picture is issued as `SempicWarning`s.
+    """
+    writer = analyse(image, spec, target, share)
+    for sentence in writer.warnings:
+        warnings.warn(sentence, SempicWarning, stacklevel=3)
     return target.write(writer)
+
+
+def analyse(image: Picture, spec: Spec, target: Target, share: float = 0.0) -> Writer:
+    """Return the writer of a picture, whose `warnings` say what a user should know; `target.write` makes the stream.
+
+    Args are those of `encode_as`.
+    """
+    rgb = to_rgb(image)
+    writer = spec.codec.analyse(rgb, spec.settings)
+    if writer.outside and spec.outside:
+        writer = spec.outside.analyse(rgb, spec.outside.Settings())
+    elif writer.outside:
+        said = (
+            f"This picture does not look like {writer.outside}, which is all that {spec.codec.name} was trained on: "
+            f"what is decoded will look like one. Use the codec {AUTO}, or a conventional one."
+        )
+        writer.warnings += (said,)
+    return ProtectedWriter(writer, share, target.limit(writer.pixels)) if share else writer
 
 
 def decode(
@@ -176,7 +203,7 @@ def _spec(codec: str | Codec | None, settings: Settings | None) -> Spec:
     if not isinstance(settings, spec.codec.Settings):
         name = spec.codec.name
         raise InputError(f"The codec {name} takes {_name(spec.codec.Settings)}, not {_name(type(settings))}.")
-    return Spec(spec.text, spec.codec, settings, spec.options, spec.protect)
+    return replace(spec, settings=settings)
 
 
 def _name(kind: type) -> str:
@@ -195,5 +222,3 @@ def _codec_of(header: container.Header, given: Codec | None) -> Codec:
     if given.id != header.codec:
         raise InputError(f"The stream was written by codec {header.codec}, not by {given.name}, which is {given.id}.")
     return given
-
-

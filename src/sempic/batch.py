@@ -14,8 +14,6 @@ from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Future
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from functools import cache
-from io import BytesIO
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Protocol
@@ -28,9 +26,9 @@ from PIL import Image
 from sempic import api, container, runtime
 from sempic.codecs.spec import Spec
 from sempic.errors import BudgetError, InputError, SempicError, StreamError, sentence
-from sempic.files import part_of, read_picture, saved, stem_of, whole_file
+from sempic.files import part_of, saved, stem_of, whole_file
 from sempic.link import protection
-from sempic.pixels import Picture
+from sempic.pixels import Picture, is_picture_name, opened, read_picture
 from sempic.pool import pools
 from sempic.rate import Target
 
@@ -115,12 +113,12 @@ class Encoding:
 
     def output(self, name: str) -> str | None:
         """Add `.smp`, for files with the suffix of a format that Pillow reads."""
-        return name + STREAM if posixpath.splitext(name)[1].lower() in _readable() else None
+        return name + STREAM if is_picture_name(posixpath.basename(name)) else None
 
     def check(self) -> None:
         """Try it on a black picture; a size that is too small for that one may do for others."""
         with suppress(BudgetError):
-            self._encode(np.zeros((container.MIN_SIDE, container.MIN_SIDE, 3), np.uint8))
+            self._encoded(np.zeros((container.MIN_SIDE, container.MIN_SIDE, 3), np.uint8))
 
     def is_finished(self, made: bytes) -> bool:
         """Read the stream's header and sections; one that protection had to mend is not whole."""
@@ -131,9 +129,10 @@ class Encoding:
             return False
         if recovered.mended or recovered.warnings or stream.warnings:
             return False
-        header, codec = stream.header, self.spec.codec
-        other = header.codec != codec.id or bool(recovered.detail) != bool(self.spec.protect)
-        if codec.learnt:
+        header, codec, outside = stream.header, self.spec.codec, self.spec.outside
+        is_outside = outside is not None and header.codec == outside.id
+        other = not (header.codec == codec.id or is_outside) or bool(recovered.detail) != bool(self.spec.protect)
+        if codec.learnt and not is_outside:
             model = runtime.model(self.spec.model or "", codec.name)
             other |= header.fingerprint != model.card.fingerprint
         limit = self.target.limit(header.width * header.height)
@@ -148,10 +147,12 @@ class Encoding:
     def convert(self, data: bytes, name: str) -> tuple[bytes, tuple[str, ...]]:
         """Encode a picture."""
         picture, warnings = read_picture(data, name)
-        return self._encode(picture), warnings
+        made, more = self._encoded(picture)
+        return made, (*warnings, *more)
 
-    def _encode(self, picture: Picture) -> bytes:
-        return api.encode_as(picture, self.spec, self.target, self.spec.protect)
+    def _encoded(self, picture: Picture) -> tuple[bytes, tuple[str, ...]]:
+        writer = api.analyse(picture, self.spec, self.target, self.spec.protect)
+        return self.target.write(writer), writer.warnings
 
 
 @dataclass(frozen=True)
@@ -174,11 +175,11 @@ class Decoding:
     def is_finished(self, made: bytes) -> bool:
         """Read the picture's chunks and their checks."""
         try:
-            with Image.open(BytesIO(made), formats=["PNG"]) as picture:
+            with opened(made, "the picture") as picture:
                 picture.verify()
-        except (OSError, SyntaxError, ValueError):
+                return picture.format == "PNG"
+        except InputError:
             return False
-        return True
 
     def convert(self, data: bytes, name: str) -> tuple[bytes, tuple[str, ...]]:
         """Decode a stream."""
@@ -199,6 +200,14 @@ class Summary:
     left_out: int
     failed: dict[str, str]
     warnings: dict[str, tuple[str, ...]]
+
+    def by_warning(self) -> dict[str, list[str]]:
+        """Return the names of the files that each warning is about."""
+        found: dict[str, list[str]] = {}
+        for name, sentences in self.warnings.items():
+            for warning in sentences:
+                found.setdefault(warning, []).append(name)
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """Return the same as plain dicts, lists, strings and numbers, ready for `json.dumps`."""
@@ -308,9 +317,3 @@ def _tidied(tree: Tree, outputs: set[str]) -> set[str]:
 def _hidden(name: str) -> bool:
     """Whether a name, or a folder in it, starts with a dot; so does `..`, which an archive may use to get out."""
     return any(part.startswith(".") for part in name.split("/"))
-
-
-@cache
-def _readable() -> frozenset[str]:
-    """The suffixes of all formats that Pillow reads, except our own, which it may have learnt."""
-    return frozenset(k for k, form in Image.registered_extensions().items() if form in Image.OPEN) - {STREAM}

@@ -21,6 +21,10 @@ class BudgetError(SempicError):
     """The asked size lies below the smallest stream that the codec can write."""
 
 
+class SempicWarning(UserWarning):
+    """What a user should know about a picture or a stream that can be used nevertheless."""
+
+
 class TrainingError(SempicError):
     """A training run cannot go on."""
 

@@ -34,7 +34,7 @@ def fetch(address: str) -> Path:
         ModelError: a file cannot be fetched, or does not have its hash.
     """
     if address.startswith(HUB):
-        return _from_hub(address.removeprefix(HUB))
+        return from_hub(address.removeprefix(HUB), [CARD, "*.onnx", "*.npz"])
     if not address.startswith(WEB):
         raise ModelError(f"'{address}' is not fetched, for others could change it on its way; give an https address.")
     place, _, pinned = address.partition("#sha256=")
@@ -79,14 +79,18 @@ def _read(address: str) -> bytes:
         raise ModelError(f"{address} cannot be fetched: {error}.") from None
 
 
-def _from_hub(name: str) -> Path:
+def from_hub(name: str, patterns: list[str]) -> Path:
+    """Return the folder of a repository of the Hub, `org/name` or `org/name@revision`, with the files that are wanted.
+
+    Raises `ModelError` where they cannot be fetched.
+    """
     try:
         from huggingface_hub import snapshot_download
     except ImportError:
         raise ModelError("Models of the Hub need huggingface_hub; pip install huggingface_hub.") from None
     repository, _, revision = name.partition("@")
     try:
-        return Path(snapshot_download(repository, revision=revision or None, allow_patterns=[CARD, "*.onnx", "*.npz"]))
+        return Path(snapshot_download(repository, revision=revision or None, allow_patterns=patterns))
     except Exception as error:  # the Hub has a class of its own for every way to fail
         raise ModelError(f"The model {HUB}{name} cannot be fetched: {str(error).splitlines()[0]}") from None
 

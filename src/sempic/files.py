@@ -1,45 +1,20 @@
-"""Pictures read and files written with care."""
+"""Files written with care."""
 
 from __future__ import annotations
 
 import os
 import re
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from sempic.errors import InputError
-
 if TYPE_CHECKING:
     from PIL import Image
 
 _PART = re.compile(r"\.(.+)\.[0-9]+\.part", re.DOTALL)
 _STEM = 60  # a file's name may have 255 bytes, a character of it four
-
-
-def read_picture(data: bytes, name: str) -> tuple[Image.Image, tuple[str, ...]]:
-    """Return the picture in a file's bytes, upright, and a sentence, which names the file, where it has more frames.
-
-    Raises `InputError`, which names the file, if there is no picture.
-    """
-    from PIL import Image, ImageOps
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's, of flaws that it can live with
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        try:
-            picture = Image.open(BytesIO(data))
-            picture.load()
-            frames = getattr(picture, "n_frames", 1)
-            losses = (f"'{name}' has {frames} frames; the first one is taken.",) if frames > 1 else ()
-            return ImageOps.exif_transpose(picture), losses
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-            raise InputError(f"The picture '{name}' is too large; 8192 × 8192 pixels are the limit.") from None
-        except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow raises for a broken file
-            raise InputError(f"'{name}' is not a picture that can be read.") from error
 
 
 @contextmanager

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
-
-from PIL import Image
 
 from sempic import datasets
 from sempic.datasets import Picture
@@ -28,10 +27,19 @@ HOW = {
     "NAME.label.png beside NAME.jpg. Where there are none, the installed segmenter predicts them.",
 }
 
+_NAMED = 3
+"""So many files are named; of the others there may be thousands."""
+
 
 @dataclass(frozen=True)
 class DataPart:
-    """A split, or a whole folder. `smallest` and `largest` are (width, height) by the number of pixels."""
+    """A split, or a whole folder.
+
+    smallest: with `largest`, (width, height) by the number of pixels.
+    unreadable: the names of the pictures that cannot be used, or whose labels cannot.
+    reasons: why not, a sentence for each of them.
+    unused: the names of label files that belong to no picture.
+    """
 
     name: str
     pictures: int
@@ -40,6 +48,8 @@ class DataPart:
     smallest: tuple[int, int] | None
     largest: tuple[int, int] | None
     unreadable: tuple[str, ...]
+    reasons: tuple[str, ...]
+    unused: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -53,17 +63,31 @@ class Inventory:
     how: str
 
 
-def check(data: str) -> Inventory:
+def check(data: str, progress: Callable[[int, int], None] = lambda done, total: None) -> Inventory:
     """Look at `camvid`, `cityscapes`, `photos`, one of their splits, or at a folder laid out like any of them.
 
-    Files are opened, not decoded. Raises `InputError` for a folder that does not exist.
+    Every picture and label file is read, as the bench and training read it.
+
+    Args:
+        data: the name, or the path of a folder.
+        progress: is called with the number of pictures read and the number there are.
+
+    Raises:
+        InputError: there is no such folder.
     """
     kind, split, root = _place(data)
     if kind in EXPECTED:
-        wanted = [split] if split else list(EXPECTED[kind])
-        parts = [_part(name, _split(kind, root, name), EXPECTED[kind].get(name)) for name in wanted]
+        found = {name: _split(kind, root, name) for name in ([split] if split else EXPECTED[kind])}
     else:
-        parts = [_part(kind, _plain(root), None)]
+        found = {kind: datasets.in_folder(root)}
+    total, read = sum(len(pictures) for pictures, _ in found.values()), count(1)
+
+    def size_of(picture: Picture) -> tuple[int, int]:
+        progress(next(read), total)
+        return picture.size()
+
+    expected = EXPECTED.get(kind, {})
+    parts = [_part(name, *files, expected.get(name), size_of) for name, files in found.items()]
     missing = [sentence for part in parts for sentence in _missing(kind, part)]
     return Inventory(kind, root, tuple(parts), tuple(missing), HOW[kind].format(root=root) if missing else "")
 
@@ -73,7 +97,7 @@ def _place(data: str) -> tuple[str, str, Path]:
     kind, _, rest = data.partition(":")
     if kind in EXPECTED or data == "photos":
         return kind, rest, datasets.data_root() / kind
-    root = Path(rest if kind == "folder" else data).expanduser()
+    root = datasets.folder_of(data)
     if not root.is_dir():
         raise InputError(f"There is no folder '{root}'; name one, or camvid, cityscapes or photos.")
     if (root / "leftImg8bit").is_dir() or (root / "gtFine").is_dir():
@@ -83,34 +107,28 @@ def _place(data: str) -> tuple[str, str, Path]:
     return "folder", "", root
 
 
-def _split(kind: str, root: Path, name: str) -> list[Picture]:
-    return datasets.cityscapes(root, name) if kind == "cityscapes" else _plain(root / name)
+def _split(kind: str, root: Path, name: str) -> tuple[list[Picture], list[str]]:
+    return (datasets.cityscapes(root, name), []) if kind == "cityscapes" else datasets.in_folder(root / name)
 
 
-def _plain(folder: Path) -> list[Picture]:
-    try:
-        return datasets.find(str(folder))
-    except InputError:
-        return []
-
-
-def _part(name: str, pictures: Sequence[Picture], expected: int | None) -> DataPart:
-    sizes, unreadable = [], []
+def _part(
+    name: str,
+    pictures: Sequence[Picture],
+    unused: Sequence[str],
+    expected: int | None,
+    size_of: Callable[[Picture], tuple[int, int]],
+) -> DataPart:
+    sizes, reasons = list[tuple[int, int]](), dict[str, str]()
     for picture in pictures:
         try:
-            with Image.open(picture.path) as opened:
-                size = opened.size
-            if picture.label is not None:
-                with Image.open(picture.label) as labels:
-                    if labels.size != size:
-                        raise ValueError("the labels have another size")
-            sizes.append(size)
-        except (OSError, SyntaxError, ValueError):
-            unreadable.append(picture.name)
+            sizes.append(size_of(picture))
+        except InputError as error:
+            reasons[picture.name] = str(error)
     sizes.sort(key=lambda size: size[0] * size[1])
     smallest, largest = (sizes[0], sizes[-1]) if sizes else (None, None)
     labelled = sum(picture.label is not None for picture in pictures)
-    return DataPart(name, len(pictures), labelled, expected, smallest, largest, tuple(unreadable))
+    unreadable, why = tuple(reasons), tuple(reasons.values())
+    return DataPart(name, len(pictures), labelled, expected, smallest, largest, unreadable, why, tuple(unused))
 
 
 def _missing(kind: str, part: DataPart) -> list[str]:
@@ -123,6 +141,12 @@ def _missing(kind: str, part: DataPart) -> list[str]:
     if kind in EXPECTED and part.labelled < part.pictures:
         found.append(f"{part.name} has no labels for {part.pictures - part.labelled} of {part.pictures} pictures.")
     if part.unreadable:
-        first = ", ".join(part.unreadable[:3]) + (" …" if len(part.unreadable) > 3 else "")
-        found.append(f"{part.name} has {len(part.unreadable)} that cannot be used: {first}.")
+        found.append(f"{part.name} has {len(part.unreadable)} that cannot be used: {_listed(part.unreadable)}.")
+        found += part.reasons[:_NAMED]
+    if part.unused:
+        found.append(f"{part.name} has label files that belong to no picture: {_listed(part.unused)}.")
     return found
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (" …" if len(names) > _NAMED else "")

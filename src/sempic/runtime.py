@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from hashlib import sha256
@@ -40,6 +43,8 @@ class Card:
     parameters: int
     files: dict[str, str]
     training: dict[str, Any] = field(default_factory=dict)
+    domain: dict[str, Any] = field(default_factory=dict)
+    """Of a segmenter: which pictures are of the kind that it was trained for; see `sempic.segmap.domain`."""
 
     def __post_init__(self) -> None:
         if not (isinstance(self.files, dict) and all(isinstance(digest, str) for digest in self.files.values())):
@@ -110,7 +115,7 @@ class Network:
         options.log_severity_level = 3
         # Without the arena, a large picture's memory goes back when its network is done.
         options.enable_cpu_mem_arena = False
-        options.intra_op_num_threads = _threads()
+        options.intra_op_num_threads = threads()
         try:
             self.session = onnxruntime.InferenceSession(
                 model if isinstance(model, bytes) else str(model),
@@ -129,11 +134,28 @@ class Network:
 
     def run(self, **inputs: NDArray[Any]) -> list[NDArray[Any]]:
         """Run the network on named arrays and return its outputs in order."""
+        began = time.perf_counter()
         outputs: list[NDArray[Any]] = self.session.run(None, inputs)
+        if (durations := _durations.get()) is not None:
+            durations.append(time.perf_counter() - began)
         return outputs
 
 
-def _threads() -> int:
+_durations: ContextVar[list[float] | None] = ContextVar("_durations", default=None)
+
+
+@contextmanager
+def network_seconds() -> Iterator[list[float]]:
+    """Yield a list to which each run of a network in the block adds the seconds that it took."""
+    durations: list[float] = []
+    token = _durations.set(durations)
+    try:
+        yield durations
+    finally:
+        _durations.reset(token)
+
+
+def threads() -> int:
     """Return how many threads a network may use; 0 for one a core."""
     wanted = os.environ.get(THREADS) or "0"
     if not wanted.isdecimal():

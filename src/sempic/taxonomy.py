@@ -7,6 +7,7 @@ and data sets know by name, and a JSON file of the same form is as good.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -31,6 +32,8 @@ class Taxonomy:
     colours: the RGB colour (0 to 255) in which each class is shown.
     void: ids below 255 that mean void in label pictures, as some data sets have them.
     merged: what classes of other taxonomies are called here, by their names there.
+    nearest: the same for classes that are wider than any here, by the class that most of their pixels are of: good
+        enough for what a segmenter finds, not for labels.
     objects: the classes whose things have colours of their own.
     """
 
@@ -40,6 +43,7 @@ class Taxonomy:
     void: tuple[int, ...] = ()
     merged: Mapping[str, str] = field(default_factory=dict, hash=False)
     objects: tuple[str, ...] = ()
+    nearest: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -47,7 +51,7 @@ class Taxonomy:
     def id_of(self, name: str) -> int:
         """Return the id of a class by its name; raise `InputError` that lists the known ones."""
         try:
-            return [known.lower() for known in self.classes].index(name.strip().lower())
+            return list(map(plain_name, self.classes)).index(plain_name(name))
         except ValueError:
             raise InputError(f"'{name}' is not a class of {self.name}; it knows {', '.join(self.classes)}.") from None
 
@@ -56,17 +60,23 @@ class Taxonomy:
         """The ids of the classes whose things have colours of their own."""
         return tuple(map(self.classes.index, self.objects))
 
-    def ids_of(self, names: Mapping[int, str]) -> NDArray[np.uint8]:
-        """Return a table (256) from the ids of another list of classes to the ids here; void for what has no class.
+    def ids_of(self, names: Mapping[int, str], nearest: bool = False) -> NDArray[np.uint8]:
+        """Return a table from the ids of another list of classes to the ids here; void for what has no class.
 
         Args:
-            names: the other list's class names by id. A class is found by its own name, or by `merged`.
+            names: the other list's class names by id. A class is found by its own name, or by `merged`; names in
+                capitals, or with underscores or hyphens for spaces, are the same names.
+            nearest: whether `nearest` counts, too.
+
+        Returns:
+            uint8, 256 entries, or as many as the other list's ids need.
         """
-        table = np.full(256, VOID, np.uint8)
+        own = {plain_name(name): number for number, name in enumerate(self.classes)}
+        declared = {**(self.nearest if nearest else {}), **self.merged}
+        found = own | {plain_name(name): own.get(plain_name(here), VOID) for name, here in declared.items()}
+        table = np.full(max((255, *names)) + 1, VOID, np.uint8)
         for number, name in names.items():
-            name = self.merged.get(name, name)
-            if name in self.classes:
-                table[number] = self.classes.index(name)
+            table[number] = found.get(plain_name(name), VOID)
         return table
 
     def label_ids(self) -> NDArray[np.uint8]:
@@ -84,7 +94,12 @@ class Taxonomy:
         """Return the taxonomy as plain dicts, lists and texts: what `from_json` takes."""
         colours = {name: list(colour) for name, colour in zip(self.classes, self.colours, strict=True)}
         plain: dict[str, Any] = {"name": self.name, "classes": colours}
-        more = {"void": list(self.void), "merged": dict(self.merged), "objects": list(self.objects)}
+        more = {
+            "void": list(self.void),
+            "merged": dict(self.merged),
+            "nearest": dict(self.nearest),
+            "objects": list(self.objects),
+        }
         return plain | {name: value for name, value in more.items() if value}
 
     @classmethod
@@ -92,18 +107,28 @@ class Taxonomy:
         """Return the taxonomy that a card or a file describes; raise `ValueError` for one that makes no sense."""
         try:
             classes = {str(name): tuple(map(int, colour)) for name, colour in plain["classes"].items()}
-            void, merged = tuple(map(int, plain.get("void", ()))), dict(plain.get("merged", {}))
-            objects = tuple(map(str, plain.get("objects", ())))
-            made = cls(str(plain["name"]), tuple(classes), tuple(classes.values()), void, merged, objects)  # type: ignore[arg-type]
+            void, objects = tuple(map(int, plain.get("void", ()))), tuple(map(str, plain.get("objects", ())))
+            merged, nearest = (
+                {str(there): str(here) for there, here in plain.get(key, {}).items()} for key in ("merged", "nearest")
+            )
+            colours = tuple(classes.values())
+            made = cls(str(plain["name"]), tuple(classes), colours, void, merged, objects, nearest)  # type: ignore[arg-type]
         except (TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"it has no classes with their colours ({error})") from None
         if unknown := set(made.objects) - set(made.classes):
             raise ValueError(f"its objects are of '{min(unknown)}', which is no class")
+        if len(set(map(plain_name, made.classes))) < len(made):
+            raise ValueError("two of its classes have the same name")
         if not 0 < len(made) <= _MOST:
             raise ValueError(f"it has {len(made)} classes; there can be 1 to {_MOST}")
         if any(len(colour) != 3 or not all(0 <= value <= 255 for value in colour) for colour in made.colours):
             raise ValueError("a colour is not three numbers from 0 to 255")
         return made
+
+
+def plain_name(name: str) -> str:
+    """Return a class name as names are compared: in small letters, with single spaces for `_` and `-`."""
+    return " ".join(re.split(r"[\s_-]+", name.lower())).strip()
 
 
 def names() -> list[str]:

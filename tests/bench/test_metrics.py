@@ -16,7 +16,7 @@ from sempic.bench import features, judge, metrics
 from sempic.bench.metrics import METRICS, PER_PICTURE, chosen, confusion, frechet, iou, kernel
 from sempic.errors import InputError
 from sempic.scene import draw
-from sempic.taxonomy import VOID, Taxonomy
+from sempic.taxonomy import VOID, Taxonomy, load
 
 CLASSES = judge.model().taxonomy
 
@@ -399,3 +399,14 @@ def test_segmaps_of_other_classes_become_the_judges():
     assert ids.tolist() == [[VOID, CLASSES.id_of("car"), CLASSES.id_of("sky"), VOID]]
     own = np.arange(len(CLASSES), dtype=np.uint8)[None]
     assert np.array_equal(judge.translate(own, CLASSES), own)
+
+
+def test_a_score_merges_into_one_of_fewer_classes():
+    fine, coarse = load("cityscapes19"), load("camvid11")
+    rng = np.random.default_rng(0)
+    truth, guess = (rng.choice([*range(len(fine)), VOID], (40, 50)).astype(np.uint8) for _ in range(2))
+    score, expected = judge.Score(fine), judge.Score(coarse)
+    score.add(truth, guess)
+    merged = coarse.ids_of(dict(enumerate(fine.classes)))
+    expected.add(merged[truth], merged[guess])
+    assert np.array_equal(score.merged(coarse).confusion, expected.confusion)

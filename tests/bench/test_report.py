@@ -18,7 +18,7 @@ from PIL import Image, ImageFilter
 from sempic import scene, taxonomy
 from sempic.bench import gallery, plane, tables
 from sempic.bench.report import markdown_tables, write_report
-from sempic.bench.results import Point, Result, Row, save
+from sempic.bench.results import Point, Process, Result, Row, Seconds, Timing, save
 from sempic.errors import InputError
 
 CLASSES = taxonomy.load("camvid11")
@@ -43,10 +43,7 @@ def result(label: str, /, **changes) -> Result:
         if label.startswith("sqgan"):
             metrics["map_miou"] = 0.6
         size = round(rate * WIDTH * HEIGHT / 8)
-        rows = tuple(
-            Row(name, WIDTH, HEIGHT, size, label == "jpegxl" and rate == 0.3, 0.5, 0.25, 0.0, 0.0, 200.0, metrics)
-            for name in PICTURES
-        )
+        rows = tuple(Row(name, WIDTH, HEIGHT, size, label == "jpegxl" and rate == 0.3, metrics) for name in PICTURES)
         iou = {name: miou + 0.01 * place for place, name in enumerate(CLASSES.classes)}
         points.append(Point(f"{rate:g}", rate, metrics, iou, rows=rows))
     given = {
@@ -62,6 +59,10 @@ def result(label: str, /, **changes) -> Result:
         "points": tuple(points),
         "judge": "judge-toy 0000",
         "taxonomy": CLASSES.to_json(),
+        "timing": Timing(
+            {point.point: {"encode": Seconds(0.5, 0.3, 0.1), "decode": Seconds(0.25, 0, 0)} for point in points},
+            {"encode": Process(1.234, 400.4), "decode": Process(0.5, 0)},
+        ),
     }
     return Result(**given | changes)
 
@@ -169,13 +170,37 @@ def test_classes_that_a_codec_lacks_get_no_number():
     assert cells(table, "hevc") == {"codec": "hevc", "bpp": "0.1000", "sky": "50.0", "sign": "–"}
 
 
-def test_times_are_medians_and_unknown_ones_a_dash(results):
-    assert [cell.text for cell in tables.times(results).rows[0]] == ["hevc", "0.500", "–", "0.250", "–", "200"]
+def test_times_have_a_row_for_each_point_and_a_dash_for_what_a_codec_lacks(results):
+    table = tables.times(results)
+    assert len(table.rows) == sum(map(len, RATES.values()))
+    assert table.head[3:6] == ("encode s", "… networks s", "… entropy coding s")
+    assert [cell.text for cell in table.rows[0]] == [
+        "hevc",
+        "0.02",
+        "0.0200",
+        "0.500",
+        "0.300",
+        "0.100",
+        "0.250",
+        "–",
+        "–",
+    ]
+    assert [cell.text for cell in tables.processes(results).rows[0]] == ["hevc", "1.23", "0.50", "400", "–"]
+
+
+def test_results_without_times_are_named(results):
+    old = replace(results[0], timing=Timing())
+    for table in (tables.times([old, *results[1:]]), tables.processes([old, *results[1:]])):
+        assert "hevc" not in {row[0].text for row in table.rows}
+        assert table.missing == (
+            "hevc was measured by an earlier release, which had other times; run the bench again.",
+        )
+    assert tables.times([old]) is tables.processes([old]) is None
 
 
 def test_markdown_has_all_tables_and_escapes_bars(results):
     text = markdown_tables(results)
-    assert text.count("### ") == len(tables.all_tables(results)) == 4 + len(tables.rates(results))
+    assert text.count("### ") == len(tables.all_tables(results)) == 5 + len(tables.rates(results))
     assert r"| old\|<b> |" in text
     for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}) == 1

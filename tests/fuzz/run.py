@@ -3,6 +3,7 @@
     python tests/fuzz/run.py --executions 100000
     python tests/fuzz/run.py --seconds 3600 --report fuzzing.json
     python tests/fuzz/run.py --guided --seconds 3600        # by coverage, with atheris; stops at the first finding
+    python tests/fuzz/run.py --pictures --executions 20000  # picture files of all formats instead of streams
 
 Each execution has a number, which decides it: `--first N --executions 1` repeats one. Work is done in child processes,
 so that a crash or a hang of a library is a finding and not the end. Exits with 1 where there are findings.
@@ -19,6 +20,8 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -42,19 +45,25 @@ def main() -> None:
     parser.add_argument("--report", type=Path)
     parser.add_argument("--models", type=Path, help="where the stand-ins for models are; made where there are none")
     parser.add_argument("--guided", action="store_true")
+    parser.add_argument("--pictures", action="store_true", help="open damaged picture files instead of streams")
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.work:
-        _work(options.work, options.first, options.executions)
+        _work(options.work, options.first, options.executions, options.pictures)
     elif options.guided:
         _guide(options.seconds)
     else:
-        sys.exit(_run(options.executions, options.seconds, options.first, options.report, options.models))
+        sys.exit(
+            _run(options.executions, options.seconds, options.first, options.report, options.models, options.pictures)
+        )
 
 
-def _run(executions: int, seconds: float, first: int, report: Path | None, models: Path | None) -> int:
+def _run(
+    executions: int, seconds: float, first: int, report: Path | None, models: Path | None, of_pictures: bool
+) -> int:
     """Start one process after another; print and write the report, and return the exit code."""
-    from hostile import seeds
+    import hostile
+    import pictures
 
     totals: dict[str, Any] = {"executions": 0, "accepted": 0, "damages": 0, "findings": []}
     started = time.monotonic()
@@ -63,13 +72,13 @@ def _run(executions: int, seconds: float, first: int, report: Path | None, model
         models = models or folder / "models"
         os.environ["SEMPIC_MODELS"] = str(models)
         models.mkdir(exist_ok=True)
-        (folder / "streams").mkdir()
-        for number, data in enumerate(seeds(models)):
-            (folder / "streams" / f"{number:02}.smp").write_bytes(data)
+        (folder / "seeds").mkdir()
+        for number, data in enumerate(pictures.seeds() if of_pictures else hostile.seeds(models)):
+            (folder / "seeds" / f"{number:03}").write_bytes(data)
         while totals["executions"] < executions and (left := seconds - (time.monotonic() - started)) > 0:
             at = first + totals["executions"]
             count = min(BATCH, executions - totals["executions"])
-            done = _batch(folder, at, count, left)
+            done = _batch(folder, at, count, left, of_pictures)
             for key in ("executions", "accepted", "damages", "findings"):
                 totals[key] += done[key]
             print(f"{totals['executions']} executions, {len(totals['findings'])} findings", flush=True)
@@ -81,9 +90,10 @@ def _run(executions: int, seconds: float, first: int, report: Path | None, model
     return 1 if totals["findings"] else 0
 
 
-def _batch(folder: Path, first: int, count: int, seconds: float) -> dict[str, Any]:
+def _batch(folder: Path, first: int, count: int, seconds: float, of_pictures: bool) -> dict[str, Any]:
     """Return what one process found; a process that dies or hangs is a finding, too."""
     command = [sys.executable, __file__, "--work", str(folder), "--first", str(first), "--executions", str(count)]
+    command += ["--pictures"] if of_pictures else []
     log = folder / "progress.json"
     log.unlink(missing_ok=True)
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
@@ -107,17 +117,10 @@ def _batch(folder: Path, first: int, count: int, seconds: float) -> dict[str, An
     return done
 
 
-def _work(folder: Path, first: int, count: int) -> None:
+def _work(folder: Path, first: int, count: int, of_pictures: bool) -> None:
     """Do executions by number and keep the log up to date."""
-    import hostile
-
-    import sempic
-
-    streams = [path.read_bytes() for path in sorted((folder / "streams").glob("*.smp"))]
-    for data in streams:
-        sempic.decode(data)
-    # Large pictures take long and go through the same code, so they are taken as seldom as they are large.
-    chances = [1 / (header.width * header.height) for header in map(sempic.inspect, streams)]
+    seeds = [path.read_bytes() for path in sorted((folder / "seeds").iterdir())]
+    execute = _open_picture if of_pictures else _decoder(seeds)
     log = folder / "progress.json"
     done: dict[str, Any] = {"executions": 0, "accepted": 0, "damages": 0, "findings": []}
     for number in range(first, first + count):
@@ -125,11 +128,7 @@ def _work(folder: Path, first: int, count: int) -> None:
         part.write_text(json.dumps(done))
         part.replace(log)
         try:
-            if number % DRAWN == 0:
-                done["accepted"] += _execute(number, streams, chances, done)
-            else:
-                with hostile.nothing_drawn():
-                    done["accepted"] += _execute(number, streams, chances, done)
+            done["accepted"] += execute(number, seeds, done)
         except Exception as error:
             place = traceback.extract_tb(error.__traceback__)[-1]
             what = f"{type(error).__name__} in {Path(place.filename).name}, line {place.lineno}: {error}"
@@ -138,20 +137,40 @@ def _work(folder: Path, first: int, count: int) -> None:
     log.write_text(json.dumps(done))
 
 
-def _execute(number: int, streams: list[bytes], chances: list[float], done: dict[str, Any]) -> bool:
-    """Do one execution; return whether the stream was accepted.
+def _open_picture(number: int, seeds: list[bytes], done: dict[str, Any]) -> bool:
+    """Do one execution with a picture file; return whether it was accepted."""
+    import pictures
 
-    Every fourth one is plain damage.
+    chance = Random(number)
+    done["damages"] += 1
+    return pictures.check(pictures.mutate(chance.choice(seeds), chance, seeds))
+
+
+def _decoder(streams: list[bytes]) -> Callable[[int, list[bytes], dict[str, Any]], bool]:
+    """Return what does one execution with a stream and returns whether it was accepted; every fourth is plain damage.
+
+    All models are loaded by then.
     """
     import hostile
 
-    chance = Random(number)
-    (original,) = chance.choices(streams, chances)
-    if number % 4 == 0:
-        done["damages"] += 1
-        hostile.check_damage(original, hostile.damage(original, chance))
-        return False
-    return hostile.check(hostile.mutate(original, chance, streams))
+    import sempic
+
+    for data in streams:
+        sempic.decode(data)
+    # Large pictures take long and go through the same code, so they are taken as seldom as they are large.
+    chances = [1 / (header.width * header.height) for header in map(sempic.inspect, streams)]
+
+    def execute(number: int, streams: list[bytes], done: dict[str, Any]) -> bool:
+        chance = Random(number)
+        (original,) = chance.choices(streams, chances)
+        with nullcontext() if number % DRAWN == 0 else hostile.nothing_drawn():
+            if number % 4 == 0:
+                done["damages"] += 1
+                hostile.check_damage(original, hostile.damage(original, chance))
+                return False
+            return hostile.check(hostile.mutate(original, chance, streams))
+
+    return execute
 
 
 def _guide(seconds: float) -> None:

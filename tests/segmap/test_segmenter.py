@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import stand_in
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from stand_in import TAXONOMY, scene
 
 from sempic import runtime
@@ -29,11 +30,11 @@ def onnx_file(folder: Path, data: bytes) -> Path:
     return path
 
 
-def bands(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+def bands(height: int, width: int, classes: tuple[int, int, int] = (3, 8, 0)) -> tuple[np.ndarray, np.ndarray]:
     """A picture of class colours in three upright bands, and its segmap."""
-    segmap = np.full((height, width), 3, np.uint8)
-    segmap[:, width // 3 :] = 8
-    segmap[:, 2 * width // 3 :] = 0
+    segmap = np.full((height, width), classes[0], np.uint8)
+    segmap[:, width // 3 :] = classes[1]
+    segmap[:, 2 * width // 3 :] = classes[2]
     return (stand_in.colours()[segmap] * 255).round().astype(np.uint8), segmap
 
 
@@ -72,7 +73,7 @@ def test_an_own_network_is_loaded_once_for_all_pictures(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("stride", [1, 2, 8])
 @pytest.mark.parametrize("ids", [False, True])
-@pytest.mark.parametrize("size", [("h", "w"), (64, 96)])
+@pytest.mark.parametrize("size", [("h", "w"), (64, 96), (None, None)])
 def test_a_network_may_answer_in_logits_or_ids_at_any_scale(tmp_path, stride, ids, size):
     path = onnx_file(tmp_path, stand_in.segmenter_network(size, stride, ids=ids))
     image, segmap = bands(75, 100)
@@ -86,6 +87,106 @@ def test_the_padding_does_not_shift_the_answer(tmp_path):
     path = onnx_file(tmp_path, stand_in.segmenter_network(stride=1))
     image, segmap = bands(75, 100)
     assert np.array_equal(segment(image, TAXONOMY, path), segmap)
+
+
+@pytest.mark.parametrize(
+    ("size", "given"),
+    [
+        (("h", "w"), (96, 128)),
+        ((45, "w"), (45, 64)),
+        (("h", 50), (64, 50)),
+        ((45, 50), (45, 50)),
+        (("h", 100), (96, 100)),
+        (("h", 10), (32, 10)),
+    ],
+)
+def test_free_sides_keep_the_shape_and_fixed_ones_need_no_multiple(tmp_path, monkeypatch, size, given):
+    seen = []
+    run = runtime.Network.run
+    monkeypatch.setattr(runtime.Network, "run", lambda self, **x: (seen.append(x["image"].shape), run(self, **x))[1])
+    path = onnx_file(tmp_path, stand_in.segmenter_network(size, stride=1))
+    image, segmap = bands(75, 100)
+    assert (segment(image, TAXONOMY, path) == segmap).mean() > (0.9 if 10 not in size else 0.8)
+    assert seen == [(1, 3, *given)]
+
+
+def test_a_free_side_is_bounded(tmp_path):
+    path = onnx_file(tmp_path, stand_in.segmenter_network((64, "w"), stride=1))
+    for shape in ((16, 4000), (4000, 16)):
+        assert segment(bands(*shape)[0], TAXONOMY, path).shape == shape
+
+
+KINDS = {"float16": TensorProto.FLOAT16, "float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE}
+
+
+def recast(data: bytes, takes: int, gives: int) -> bytes:
+    """Return a segmenter with other types of its input (uint8 from 0 to 255) and of its output."""
+    model = onnx.load_from_string(data)
+    graph = model.graph
+    given, made = graph.input[0], graph.output[0]
+    first, last = given.name, made.name
+    given.name, made.name = "given", "made"
+    given.type.tensor_type.elem_type, made.type.tensor_type.elem_type = takes, gives
+    scale = numpy_helper.from_array(np.float32(255 if takes == TensorProto.UINT8 else 1), "scale")
+    graph.initializer.append(scale)
+    nodes = [
+        helper.make_node("Cast", ["given"], ["plain"], to=TensorProto.FLOAT),
+        helper.make_node("Div", ["plain", "scale"], [first]),
+        *graph.node,
+        helper.make_node("Cast", [last], ["made"], to=gives),
+    ]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    changed: bytes = model.SerializeToString()
+    return changed
+
+
+@pytest.mark.parametrize("takes", [*KINDS.values(), TensorProto.UINT8])
+@pytest.mark.parametrize("gives", KINDS.values())
+def test_the_precision_of_a_network_is_its_own_affair(tmp_path, takes, gives):
+    path = onnx_file(tmp_path, recast(stand_in.segmenter_network(stride=1), takes, gives))
+    image, segmap = bands(64, 96, (5, 8, 0))
+    assert np.array_equal(segment(image, TAXONOMY, path), segmap)
+
+
+@pytest.mark.parametrize("gives", [*KINDS.values(), TensorProto.UINT8, TensorProto.INT16, TensorProto.INT32])
+def test_ids_may_be_of_any_type(tmp_path, gives):
+    path = onnx_file(tmp_path, recast(stand_in.segmenter_network(stride=1, ids=True), TensorProto.FLOAT, gives))
+    image, segmap = bands(64, 96)
+    assert np.array_equal(segment(image, TAXONOMY, path), segmap)
+
+
+def ids_network(shape: list[int | str], *more: onnx.NodeProto, keep: int = 0, **constants: np.ndarray) -> bytes:
+    """Return a network whose ids are 0 where a pixel is red and 1 where it is green, `more` nodes make `y` of `ids`."""
+    nodes = [helper.make_node("ArgMax", ["x"], ["ids"], axis=1, keepdims=keep), *more]
+    name, kind = ("y", TensorProto.FLOAT) if more else ("ids", TensorProto.INT64)
+    return stand_in.network(nodes, {"x": shape}, [(name, kind, [None] * (3 + keep))], constants)
+
+
+def red_and_green() -> np.ndarray:
+    image = np.zeros((32, 64, 3), np.uint8)
+    image[:, :32, 0] = image[:, 32:, 1] = 255
+    return image
+
+
+@pytest.mark.parametrize("void", [255, 11])
+def test_void_ids_become_void(tmp_path, void):
+    """255 is void anywhere, and so are the ids that the taxonomy declares."""
+    nodes = [
+        helper.make_node("Cast", ["ids"], ["real"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["real", "void"], ["y"]),
+    ]
+    path = onnx_file(tmp_path, ids_network(["n", 3, "h", "w"], *nodes, void=np.array(float(void))))
+    found = segment(red_and_green(), TAXONOMY, path)
+    assert (found[:, :32] == 0).all()
+    assert (found[:, 32:] == 255).all()
+
+
+def test_ids_may_have_an_axis_of_one_class(tmp_path):
+    path = onnx_file(tmp_path, ids_network([1, 3, "h", "w"], keep=1))
+    found = segment(red_and_green(), TAXONOMY, path)
+    assert (found[:, :32] == 0).all()
+    assert (found[:, 32:] == 1).all()
 
 
 def test_large_pictures_are_segmented_small(tmp_path, monkeypatch):
@@ -122,7 +223,7 @@ def test_pixels_reach_the_network_as_rgb_from_0_to_1(tmp_path):
 # -- networks that are no segmenters ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("classes", [1, 10, 12, 19])
+@pytest.mark.parametrize("classes", [1, 10, 12, 20])
 def test_a_network_of_other_classes_is_refused(tmp_path, classes):
     path = onnx_file(tmp_path, stand_in.segmenter_network(classes=classes))
     with pytest.raises(ModelError, match=f"{classes}.*camvid11"):
@@ -143,7 +244,14 @@ def identity(kind: str, shape: list[int | str], to: int = TensorProto.FLOAT) -> 
         (identity("Relu", ["n", 3]), "no segmenter"),
         (identity("Relu", ["n", 3, "h", "w"]), "class ids"),
         (identity("Cast", ["n", 3, "h", "w"], TensorProto.INT64), "class ids"),
-        (stand_in.segmenter_network((48, "w")), "does not run"),
+        (
+            identity("Relu", [2, 3, "h", "w"]),
+            r"takes tensor\(float\) of shape 2×3×h×w; a picture is one input, 1×3×h×w",
+        ),
+        (identity("Relu", ["n", "h", "w", 3]), r"takes tensor\(float\) of shape n×h×w×3; a picture is one input"),
+        (identity("Relu", ["n", 3, "h", "w"]), "gives float32 of shape 1×3×64×64, logits of 3 classes, which nobody"),
+        (identity("Relu", ["n", 3, 32, 40]), "of shape 1×3×32×40, logits of 3 classes"),
+        (identity("Acosh", ["n", 3, "h", "w"]), "gives float32 of shape 1×3×64×64 with NaN or infinity"),
     ],
 )
 def test_a_network_that_is_no_segmenter_is_refused(tmp_path, data, says):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from command import call
 from PIL import Image
 
+from sempic import datasets
 from sempic.bench.judge import Score
 from sempic.errors import InputError
 from sempic.taxonomy import VOID, load
@@ -32,6 +34,24 @@ def test_it_reads_streets(network, camvid):
         assert np.array_equal(finer == VOID, labels == VOID)
         assert np.array_equal(merged[finer], labels)
     assert score.miou() > 0.5
+
+
+def test_labels_are_refined_by_the_command_line(network, camvid, tmp_path):
+    source = tmp_path / "coarse"
+    for folder, path in (("image", camvid / "val" / "image"), ("label", camvid / "val" / "label")):
+        (source / folder).mkdir(parents=True)
+        first = min(path.iterdir())
+        (source / folder / first.name).write_bytes(first.read_bytes())
+    done = call(tmp_path, "data", "refine", "coarse", COARSE.name, FINE.name, "-o", "fine")
+    assert (done.returncode, done.stderr) == (0, b"")
+    (before,), (after,) = datasets.find(str(source)), datasets.find(str(tmp_path / "fine"))
+    coarse, fine = before.read(COARSE), after.read(FINE)
+    assert np.array_equal(fine.image, coarse.image)
+    merged = COARSE.ids_of(dict(enumerate(FINE.classes)))
+    assert np.array_equal(merged[fine.segmap], coarse.segmap)
+    again = call(tmp_path, "data", "refine", "coarse", COARSE.name, FINE.name, "-o", "fine")
+    assert again.returncode == 1
+    assert b"exists" in again.stderr
 
 
 def test_children_are_those_that_are_merged_into_the_true_class():

@@ -244,3 +244,17 @@ def test_a_model_of_another_kind_is_one_sentence():
     ):
         with pytest.raises(InputError, match=f"cannot start from '.*', which is a {model.card.kind}"):
             recipe.restore(network, model)
+
+
+def test_a_segmenter_starts_from_one_of_fewer_classes():
+    fine, coarse = taxonomy.load("cityscapes19"), runtime.default("segmenter", TAXONOMY.name)
+    network, parent = (
+        SegmenterNetwork(len(fine), pretrained=False).eval(),
+        SegmenterNetwork(11, pretrained=False).eval(),
+    )
+    SegmenterRecipe.restore(parent, coarse)
+    SegmenterRecipe.restore_other(network, coarse, fine)
+    image = torch.rand(1, 3, 64, 64)
+    parents = coarse.taxonomy.ids_of(dict(enumerate(fine.classes)))[: len(fine)].tolist()
+    with torch.no_grad():
+        assert torch.equal(network(image), parent(image)[:, parents])

@@ -15,6 +15,8 @@ from PIL import Image
 
 from sempic.bench import tables
 from sempic.bench.results import Result, Row
+from sempic.labels import read_labels
+from sempic.pixels import to_rgb
 
 _PICTURES = 6
 _CROPPED, _CROPS = 3, 3  # how many classes the page zooms in on, and how often on each
@@ -58,8 +60,7 @@ def gather(results: Sequence[Result], work: Path) -> Gallery:
     if not names:
         return gallery
     for name in names:
-        with Image.open(work / "originals" / f"{name}.png") as image:
-            gallery.originals[name] = gallery.add(image)
+        gallery.originals[name] = gallery.add(Image.fromarray(to_rgb(work / "originals" / f"{name}.png")))
     places: dict[Path, int] = {}
     for rate in tables.rates(results):
         level: dict[str, dict[str, tuple[int, str]]] = {}
@@ -72,8 +73,7 @@ def gather(results: Sequence[Result], work: Path) -> Gallery:
                 if name not in rows or not path.is_file():
                     continue
                 if path not in places:
-                    with Image.open(path) as image:
-                        places[path] = gallery.add(image)
+                    places[path] = gallery.add(Image.fromarray(to_rgb(path)))
                 level[result.label][name] = places[path], _caption(rows[name], point.bpp / rate)
         gallery.levels.append(f"near {rate:.3f} bpp")
         gallery.tiles.append(level)
@@ -121,10 +121,7 @@ def _crops(names: Sequence[str], work: Path, classes: Sequence[str]) -> list[dic
 
 def _labels(path: Path) -> NDArray[np.uint8]:
     """Return a picture's labels (H×W ids); nothing (0×0) where it has none."""
-    if not path.is_file():
-        return np.zeros((0, 0), np.uint8)
-    with Image.open(path) as picture:
-        return np.asarray(picture)
+    return read_labels(path) if path.is_file() else np.zeros((0, 0), np.uint8)
 
 
 def densest(mask: NDArray[np.bool_]) -> tuple[float, tuple[float, float, float, float]]:

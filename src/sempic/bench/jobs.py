@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
@@ -76,14 +74,10 @@ class Encoded:
     """A stream.
 
     above: whether it is bigger than the size asked for, since the codec has no smaller one.
-    seconds: how long encoding took.
-    write_s: how long entropy coding alone took, in seconds; 0 for codecs that have no such step of their own.
     """
 
     data: bytes
     above: bool
-    seconds: float
-    write_s: float
 
 
 @dataclass(frozen=True)
@@ -92,17 +86,11 @@ class Measured:
 
     png: the decoded picture as PNG; the first one where the stream was sent several times.
     collected: what each metric collected, once for each time that the stream was sent.
-    seconds: how long decoding took.
-    read_s: how long of that reading the stream took, before any network ran; 0 for codecs without such a step.
-    peak_mb: the most memory that the process has held so far, in MB.
     detail: the numbers among what the stream reveals.
     """
 
     png: bytes
     collected: list[Arrays]
-    seconds: float
-    read_s: float
-    peak_mb: float
     detail: dict[str, float]
 
 
@@ -120,7 +108,7 @@ class _Last(Generic[_Value]):
 
 
 _encoded = _Last[Encoded]()  # the same stream goes over several links
-_analysed = _Last[tuple[Writer, float]]()  # a picture's points follow one another
+_analysed = _Last[Writer]()  # a picture's points follow one another
 
 
 # -- encoding ---------------------------------------------------------------------------------------------------------
@@ -133,29 +121,19 @@ def encode_picture(image: NDArray[np.uint8], spec: Spec, point: OperatingPoint) 
 
 def _encode(image: NDArray[np.uint8], spec: Spec, target: Target) -> Encoded:
     settings = {name: value for name, value in spec.given.items() if hasattr(spec.settings, name)}
-    analysed = _analysed.get((spec.codec.name, settings, image.tobytes()), lambda: _analyse(image, spec))
-    writer, analysis_s = analysed
+    key = (spec.codec.name, settings, image.tobytes())
+    writer = _analysed.get(key, lambda: spec.codec.analyse(image, spec.settings))
     if spec.protect:
         writer = ProtectedWriter(writer, spec.protect, target.limit(writer.pixels))
-    began, above = time.perf_counter(), False
+    return write_stream(writer, target)
+
+
+def write_stream(writer: Writer, target: Target) -> Encoded:
+    """Return the stream that is asked for, or the writer's smallest one."""
     try:
-        data = target.write(writer)
+        return Encoded(target.write(writer), above=False)
     except BudgetError:
-        data, above = writer.write(0), True
-    seconds = analysis_s + time.perf_counter() - began
-    write_s = 0.0
-    if spec.codec.learnt:  # other codecs have no step that is entropy coding alone
-        began = time.perf_counter()
-        writer.write(writer.steps // 2)
-        write_s = time.perf_counter() - began
-    return Encoded(data, above, seconds, write_s)
-
-
-def _analyse(image: NDArray[np.uint8], spec: Spec) -> tuple[Writer, float]:
-    """Return a picture's writer, and the seconds that it took, which count at each of the picture's points."""
-    began = time.perf_counter()
-    writer = spec.codec.analyse(image, spec.settings)
-    return writer, time.perf_counter() - began
+        return Encoded(writer.write(0), above=True)
 
 
 # -- decoding ---------------------------------------------------------------------------------------------------------
@@ -175,19 +153,14 @@ def measure_picture(
     """
     if erase:
         return _measure_losses(frame, data, spec, names, erase)
-    began = time.perf_counter()
     reading = read_stream(protection.read(data), spec)
-    read_s = time.perf_counter() - began
     decoded = reading.draw(spec.options)
-    seconds = time.perf_counter() - began
     collected = _collect(frame, decoded.image, names)
     if decoded.segmap is not None and frame.segmap is not None and "miou" in names:
         assert decoded.taxonomy is not None, "a segmap's classes are known"
         collected["map_miou"] = metrics.confusion(frame.segmap, judge.translate(decoded.segmap, decoded.taxonomy))
     numbers = {k: float(v) for k, v in reading.contents.detail.items() if isinstance(v, int | float)}
-    return Measured(
-        _png(decoded.image), [collected], seconds, read_s if spec.codec.learnt else 0.0, _peak_mb(), numbers
-    )
+    return Measured(_png(decoded.image), [collected], numbers)
 
 
 def _measure_losses(frame: datasets.Frame, data: bytes, spec: Spec, names: Sequence[str], erase: float) -> Measured:
@@ -195,7 +168,6 @@ def _measure_losses(frame: datasets.Frame, data: bytes, spec: Spec, names: Seque
 
     The lost packets depend on the picture's name: they are the same for all codecs, others for each picture.
     """
-    began = time.perf_counter()
     found: dict[tuple[container.Section, ...], tuple[bytes, Arrays]] = {}  # what arrives is one of a few streams
 
     def measure(image: NDArray[np.uint8]) -> tuple[bytes, Arrays]:
@@ -214,16 +186,15 @@ def _measure_losses(frame: datasets.Frame, data: bytes, spec: Spec, names: Seque
             if sections not in found:
                 found[sections] = measure(np.full_like(frame.image, GREY))
         received.append(sections)
-    seconds = (time.perf_counter() - began) / TRANSMISSIONS
     undecodable = sum(not sections for sections in received) / TRANSMISSIONS
     collected = [found[sections][1] for sections in received]
-    return Measured(found[received[0]][0], collected, seconds, 0.0, _peak_mb(), {"undecodable": undecodable})
+    return Measured(found[received[0]][0], collected, {"undecodable": undecodable})
 
 
 def measure_original(frame: datasets.Frame) -> Measured:
     """Let the judge segment the original: its mIoU there is the ceiling."""
     names = ["miou"] if frame.segmap is not None else []
-    return Measured(_png(frame.image), [_collect(frame, frame.image, names)], 0, 0, 0, {})
+    return Measured(_png(frame.image), [_collect(frame, frame.image, names)], {})
 
 
 def read_stream(stream: container.Stream, spec: Spec) -> Reading:
@@ -245,13 +216,3 @@ def _png(image: NDArray[np.uint8]) -> bytes:
     out = BytesIO()
     Image.fromarray(image).save(out, "PNG", compress_level=1)
     return out.getvalue()
-
-
-def _peak_mb() -> float:
-    """Return the most memory that this process has held so far; 0 where the system does not say."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0.0
-    unit = 1e6 if sys.platform == "darwin" else 1e3  # bytes there, kilobytes elsewhere
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)

@@ -58,6 +58,16 @@ class Score:
         pairs = truth[scored].astype(np.int64) * (classes + 1) + np.minimum(guess[scored], classes)
         self.confusion += np.bincount(pairs, minlength=self.confusion.size).reshape(self.confusion.shape)
 
+    def merged(self, taxonomy: Taxonomy) -> Score:
+        """Return the score of the same pictures in a taxonomy that these classes are merged into; void for the rest."""
+        ids = taxonomy.ids_of(dict(enumerate(self.taxonomy.classes)))[: len(self.taxonomy)]
+        rows = np.minimum(ids.astype(np.int64), len(taxonomy))
+        counts = np.zeros((len(taxonomy) + 1, len(taxonomy) + 1), np.int64)
+        np.add.at(counts, (rows[:, None], np.append(rows, len(taxonomy))), self.confusion)
+        found = Score(taxonomy)
+        found.confusion = counts[:-1]
+        return found
+
     def per_class(self) -> NDArray[np.float64]:
         """Return each class's IoU; NaN for a class that neither occurs nor was guessed."""
         return iou_per_class(self.confusion)

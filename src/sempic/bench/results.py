@@ -19,8 +19,6 @@ class Row:
     """One picture at one point.
 
     `above` is whether even the codec's smallest file was bigger than the size asked for; that file was then taken.
-    Times are in seconds. `write_s` is entropy coding alone, and `read_s` reading the stream, before any network runs; 0
-    for codecs without such parts. `peak_mb` is the most memory that the decoding process has held so far.
     """
 
     picture: str
@@ -28,12 +26,13 @@ class Row:
     height: int
     bytes: int
     above: bool
-    encode_s: float
-    decode_s: float
-    write_s: float
-    read_s: float
-    peak_mb: float
     metrics: dict[str, float]
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> Row:
+        """Return what was written as JSON, without the times that rows had in earlier releases."""
+        found = {one.name: plain[one.name] for one in fields(cls)}
+        return cls(**found | {"metrics": with_nan(found["metrics"])})
 
 
 @dataclass(frozen=True)
@@ -56,13 +55,57 @@ class Point:
 
 
 @dataclass(frozen=True)
+class Seconds:
+    """What it takes to encode or to decode a picture with the networks loaded: medians over pictures, in seconds.
+
+    `whole` is all of it; `networks` the part within ONNX Runtime; `coding` the part between integers and bytes, which
+    is to find the step and to write it, or to read the stream; 0 for codecs where that is not apart. The rest is work
+    on pixels.
+    """
+
+    whole: float
+    networks: float
+    coding: float
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process that encodes or decodes.
+
+    `start_s` is how much longer its first picture takes than it does later, in seconds: the start of Python, imports
+    and the loading of networks. `peak_mb` is the most memory that it has held, in MB; 0 where the system does not say.
+    """
+
+    start_s: float
+    peak_mb: float
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What a codec takes. `speed` has the seconds of each point, by its name, and `processes` the two processes that
+    they were measured in; both have "encode" and "decode". Files of earlier releases have neither."""
+
+    speed: dict[str, dict[str, Seconds]] = field(default_factory=dict)
+    processes: dict[str, Process] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> Timing:
+        """Return what was written as JSON."""
+        speed = {
+            point: {side: Seconds(**found) for side, found in sides.items()} for point, sides in plain["speed"].items()
+        }
+        return cls(speed, {side: Process(**found) for side, found in plain["processes"].items()})
+
+
+@dataclass(frozen=True)
 class Result:
     """What one codec under one choice of settings did on one data set.
 
     `label` names the curve; `ceiling` is what the judge reaches on the originals (`miou` and each class's IoU);
     `unread` are the pictures that could not be used, with the reason; `unavailable` the metrics that could not be
     measured, with the reason; `command` is what was typed. `judge` is the judge's name and fingerprint, and `taxonomy`
-    its classes, as `Taxonomy.to_json` returns them; files of earlier releases have neither.
+    its classes, as `Taxonomy.to_json` returns them; files of earlier releases have neither. `timing` is what the codec
+    takes.
     """
 
     codec: str
@@ -80,6 +123,7 @@ class Result:
     command: str = ""
     judge: str = ""
     taxonomy: dict[str, Any] = field(default_factory=dict)
+    timing: Timing = field(default_factory=Timing)
     schema: int = SCHEMA
 
     @property
@@ -101,29 +145,35 @@ class Result:
 def save(result: Result, path: Path) -> None:
     """Write a result as JSON, one line a row, so that versions of it can be compared; a value that is NaN is null."""
     partial = path.with_suffix(".partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.writelines((*_json(result), "\n"))
+    with partial.open("wb") as file:
+        file.writelines((*_json(result), b"\n"))
     partial.replace(path)
 
 
-def _json(value: Any, margin: str = "\n") -> Iterator[str]:
+def line(value: Any) -> bytes:
+    """Return a value as JSON on one line; numbers that are not finite, which JSON does not have, are null."""
+    text = json.dumps(_without_nan(value), ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "backslashreplace")  # what a name has of no encoding, JSON escapes so, too
+
+
+def _json(value: Any, margin: bytes = b"\n") -> Iterator[bytes]:
     """Yield a value as JSON, piece by piece: each item of a list or a dict on a line of its own, a row on one line."""
-    if isinstance(value, Row):
-        yield json.dumps(_without_nan(asdict(value)), ensure_ascii=False, allow_nan=False)
+    if isinstance(value, Row | Seconds | Process):
+        yield line(asdict(value))
         return
     if is_dataclass(value):
         value = {one.name: getattr(value, one.name) for one in fields(value)}
     if not value or not isinstance(value, Mapping | list | tuple):
-        yield json.dumps(_without_nan(value), ensure_ascii=False, allow_nan=False)
+        yield line(value)
         return
     named = isinstance(value, Mapping)
     items = value.items() if isinstance(value, Mapping) else (("", item) for item in value)
-    before = "{" if named else "["
+    before = b"{" if named else b"["
     for name, item in items:
-        yield f"{before}{margin} " + (f"{json.dumps(name, ensure_ascii=False)}: " if named else "")
-        yield from _json(item, margin + " ")
-        before = ","
-    yield margin + ("}" if named else "]")
+        yield before + margin + b" " + (line(name) + b": " if named else b"")
+        yield from _json(item, margin + b" ")
+        before = b","
+    yield margin + (b"}" if named else b"]")
 
 
 def _without_nan(value: Any) -> Any:
@@ -140,18 +190,20 @@ def load(path: Path) -> Result:
         if plain["schema"] != SCHEMA:
             raise InputError(f"{path} has the schema {plain['schema']}, not {SCHEMA}; run the bench again.")
         points = tuple(_point(point) for point in plain.pop("points"))
-        return Result(points=points, **plain)
+        timing = Timing.from_json(plain.pop("timing")) if "timing" in plain else Timing()
+        return Result(points=points, timing=timing, **plain | {"ceiling": with_nan(plain["ceiling"])})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is not a result of the bench ({error}).") from None
 
 
 def _point(plain: dict[str, Any]) -> Point:
-    rows = tuple(Row(**{**row, "metrics": _numbers(row["metrics"])}) for row in plain["rows"])
-    return Point(**{**plain, "metrics": _numbers(plain["metrics"]), "rows": rows})
+    rows = tuple(map(Row.from_json, plain["rows"]))
+    numbers: dict[str, Any] = {name: with_nan(plain[name]) for name in ("metrics", "iou", "detail") if name in plain}
+    return Point(**{**plain, **numbers, "rows": rows})
 
 
-def _numbers(plain: dict[str, float | None]) -> dict[str, float]:
-    """Return metrics as read, with NaN for null."""
+def with_nan(plain: Mapping[str, float | None]) -> dict[str, float]:
+    """Return numbers as read from JSON, with NaN for null."""
     return {name: math.nan if value is None else value for name, value in plain.items()}
 
 

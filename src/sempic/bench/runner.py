@@ -3,14 +3,13 @@
     picture ─ encoding process ─▷ work/LABEL/POINT/NAME.smp ─▷ decoding process ─ NAME.png, NAME.npz, NAME.json
 
 The decoding processes get nothing but the stream and the options of decoding. Finished pictures are found again, so an
-interrupted run continues where it stopped.
+interrupted run continues where it stopped. When all are finished, the codecs are timed, one after the other.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import platform
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from sempic import __version__, datasets, runtime
+from sempic.bench import timing
 from sempic.bench.jobs import (
     TRANSMISSIONS,
     Encoded,
@@ -101,7 +101,7 @@ def run(
     tools = {spec.label: _tools(spec) for spec in specs}
     store = Store(out / "work", names, tools, _name(judge), taxonomy)
     unread: dict[str, str] = {}
-    total = len(pictures) * (1 + len(specs) * len(points))
+    total = len(pictures) * (1 + len(specs) * len(points)) + len(specs)
     counts = max(1, workers // 2), workers  # decoders measure as well, which takes longer than encoding
     # Threads of one network that wait for each other while another's have the cores waste most of both.
     threads = max(1, (os.cpu_count() or 1) // sum(counts))
@@ -151,16 +151,30 @@ def run(
     names_read = [picture.name for picture in pictures if picture.name not in unread]
     if not names_read:
         raise InputError(f"None of the pictures could be used; the first one: {next(iter(unread.values()))}")
+    timed = spread([picture for picture in pictures if picture.name not in unread], timing.PICTURES)
+    images = [picture.read().image for picture in timed]
+    arrived = [point for point in points if not point.erase]
+    timings = {}
+    for spec in specs:
+        timings[spec.label] = store.timing(spec, arrived, images)
+        done += 1
+        progress(done, total)
     about = {
         "data": data,
-        "protocol": _protocol(workers, any(point.erase for point in points)),
-        "hardware": _hardware(),
+        "protocol": _protocol(len(images), any(point.erase for point in points)),
+        "hardware": timing.hardware(),
         "versions": _versions(),
         "unread": unread,
         "unavailable": unavailable or {},
         "command": command,
     }
-    return [store.result(spec, points, names_read, about) for spec in specs]
+    return [store.result(spec, points, names_read, about | {"timing": timings[spec.label]}) for spec in specs]
+
+
+def spread(pictures: Sequence[datasets.Picture], count: int) -> list[datasets.Picture]:
+    """Return so many of the pictures, evenly spread; all of them where there are no more."""
+    count = min(count, len(pictures))
+    return [pictures[place * len(pictures) // count] for place in range(count)]
 
 
 def _installed(kind: str, taxonomy: str = "") -> runtime.Model | None:
@@ -185,11 +199,12 @@ def _tools(spec: Spec) -> str:
     return json.dumps([__version__, spec.label, f"{stream.header.fingerprint:04x}", segmenter])
 
 
-def _protocol(workers: int, has_losses: bool) -> str:
+def _protocol(timed: int, has_losses: bool) -> str:
     text = (
         "Each picture is encoded to a file and decoded from it in another process; bpp from whole files; segmaps "
         "predicted by the encoder; the judge takes no part in training; mIoU pooled over all pixels, void ignored. "
-        f"Times: medians while {workers} processes share {os.cpu_count()} cores, each network on its process's share."
+        f"Times: medians over {timed} of the pictures with the networks loaded, on all cores with nothing beside, in a "
+        "process that encodes and another that decodes, both of one codec alone."
     )
     if has_losses:
         text += (
@@ -197,16 +212,6 @@ def _protocol(workers: int, has_losses: bool) -> str:
             "cannot be decoded is measured as a grey picture."
         )
     return text
-
-
-def _hardware() -> str:
-    model = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
-    return f"{os.cpu_count()} cores of {model}, {platform.system()}, Python {platform.python_version()}"
 
 
 def _versions() -> dict[str, str]:

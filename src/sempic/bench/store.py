@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sempic import datasets
-from sempic.bench import metrics
+from sempic.bench import metrics, results, timing
 from sempic.bench.jobs import Encoded, Measured, OperatingPoint
-from sempic.bench.results import Point, Result, Row
+from sempic.bench.results import Point, Result, Row, Timing
 from sempic.codecs.spec import Spec
 from sempic.taxonomy import Taxonomy
 
@@ -45,7 +45,7 @@ class Store:
     def has(self, place: Path, frame: datasets.Frame) -> bool:
         """Whether a picture is finished with these tools, with all metrics asked for."""
         try:
-            stored = json.loads(self._path(place, ".json").read_text())
+            stored = json.loads(self._path(place, ".json").read_text(encoding="utf-8"))
             return bool(stored["source"] == self._source(place, frame)) and set(self.names) <= set(stored["names"])
         except (OSError, ValueError, KeyError):
             return False
@@ -79,8 +79,29 @@ class Store:
         source = self._source(place, frame)
         stored = {"source": source, "names": list(self.names), "row": row, "detail": measured.detail}
         partial = self._path(place, ".partial")
-        partial.write_text(json.dumps(stored))
+        partial.write_bytes(results.line(stored))
         partial.replace(self._path(place, ".json"))
+
+    def timing(self, spec: Spec, points: Sequence[OperatingPoint], images: Sequence[NDArray[np.uint8]]) -> Timing:
+        """Return what a codec takes, measured now unless it was on this machine before.
+
+        Args:
+            spec: the codec with its settings.
+            points: what is asked of it.
+            images: the pictures that are timed.
+        """
+        path = self._path(Path(spec.label) / "timing", ".json")
+        asked = json.dumps([self.tools[spec.label], [point.text for point in points], timing.hardware()])
+        source = sha256(asked.encode() + b"".join(image.tobytes() for image in images)).hexdigest()
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            if stored["source"] == source:
+                return Timing.from_json(stored["timing"])
+        except (OSError, ValueError, KeyError):
+            pass
+        found = timing.measure(spec, points, images)
+        path.write_bytes(results.line({"source": source, "timing": asdict(found)}))
+        return found
 
     def result(
         self, spec: Spec, points: Sequence[OperatingPoint], pictures: Sequence[str], about: Mapping[str, Any]
@@ -114,13 +135,13 @@ class Store:
 
     def _point(self, spec: Spec, asked: OperatingPoint, pictures: Sequence[str]) -> Point:
         places = [Path(spec.label) / asked.text / name for name in pictures]
-        stored = [json.loads(self._path(place, ".json").read_text()) for place in places]
-        rows = tuple(Row(**found["row"]) for found in stored)
+        stored = [json.loads(self._path(place, ".json").read_text(encoding="utf-8")) for place in places]
+        rows = tuple(Row.from_json(found["row"]) for found in stored)
         collected = self._arrays(places)
         values = {name: metrics.METRICS[name].reduce(collected[name]) for name in self.names if name in collected}
         if "map_miou" in collected:
             values["map_miou"] = metrics.METRICS["miou"].reduce(collected["map_miou"])
-        details = [found["detail"] for found in stored]
+        details = [results.with_nan(found["detail"]) for found in stored]
         names = dict.fromkeys(name for detail in details for name in detail)
         return Point(
             asked.text,
@@ -168,11 +189,6 @@ def _row(frame: datasets.Frame, encoded: Encoded, measured: Measured) -> Row:
         height,
         len(encoded.data),
         encoded.above,
-        encode_s=round(encoded.seconds, 4),
-        decode_s=round(measured.seconds, 4),
-        write_s=round(encoded.write_s, 4),
-        read_s=round(measured.read_s, 4),
-        peak_mb=measured.peak_mb,
         metrics={name: _rounded(value) for name, value in values.items()},
     )
 

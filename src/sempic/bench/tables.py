@@ -6,18 +6,17 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from sempic.bench import bd
 from sempic.bench.base import Metric
 from sempic.bench.metrics import METRICS
-from sempic.bench.results import Point, Result, Row
+from sempic.bench.results import Point, Result
 from sempic.errors import InputError
 
 NONE = "–"
 """What stands where there is no number."""
 
 _MAP_MIOU = "map_miou"
+_SIDES = ("encode", "decode")
 # Two rates, as the logarithm of their ratio: near enough to compare; so far that it does not matter how far; different
 # enough to show both.
 _NEAR, _FAR, _APART = math.log(1.3), math.log(2), math.log(1.6)
@@ -225,27 +224,52 @@ def behind_links(result: Result) -> dict[str, list[Point]]:
     return found
 
 
-def times(results: Sequence[Result]) -> Table:
-    """Return what each codec takes: seconds, as medians over all pictures and points, and memory."""
-    columns: tuple[tuple[str, Callable[[Row], float]], ...] = (
-        ("encode s", lambda row: row.encode_s),
-        ("… entropy coding s", lambda row: row.write_s),
-        ("decode s", lambda row: row.decode_s),
-        ("… entropy decoding s", lambda row: row.read_s),
-    )
+def times(results: Sequence[Result]) -> Table | None:
+    """Return the seconds of every point of every codec; None if nothing was timed."""
     rows = []
-    for result in results:
-        found = [row for point in result.points for row in point.rows]
-        medians = (float(np.median([read(row) for row in found])) if found else 0.0 for _, read in columns)
-        peak = max((row.peak_mb for row in found), default=0.0)
-        cells = (*(f"{median:.3f}" if median else NONE for median in medians), f"{peak:.0f}" if peak else NONE)
-        rows.append((Cell(result.label), *map(Cell, cells)))
-    head = ("codec", *(name for name, _ in columns), "peak memory MB")
+    for result in filter(_timed, results):
+        for point in sorted(result.points, key=lambda point: point.bpp):
+            speed = result.timing.speed[point.point]
+            parts = (part for side in _SIDES for part in (speed[side].whole, speed[side].networks, speed[side].coding))
+            numbers = (f"{part:.3f}" if part else NONE for part in parts)
+            rows.append((Cell(result.label), Cell(point.point), Cell(number(point.bpp)), *map(Cell, numbers)))
     explained = (
-        "Medians over all pictures and points. A dash: the codec has no entropy coding apart from the rest. Memory is "
-        "the most that a decoding process has held, whatever it decoded before."
+        "Seconds for one picture with the networks loaded, medians over a few pictures; how much of that ONNX Runtime "
+        "runs networks, and how much is entropy coding with the search for the size. The rest is work on pixels. A "
+        "dash: the codec has no such part."
     )
-    return Table("Time and memory", explained, head, tuple(rows))
+    columns = (text for side in _SIDES for text in (f"{side} s", "… networks s", "… entropy coding s"))
+    head = ("codec", "asked for", "bpp", *columns)
+    return Table("Time", explained, head, tuple(rows), _untimed(results)) if rows else None
+
+
+def processes(results: Sequence[Result]) -> Table | None:
+    """Return each codec's start and memory; None if nothing was timed."""
+    rows = []
+    for result in filter(_timed, results):
+        found = [result.timing.processes[side] for side in _SIDES]
+        starts = (f"{process.start_s:.2f}" for process in found)
+        peaks = (f"{process.peak_mb:.0f}" if process.peak_mb else NONE for process in found)
+        rows.append((Cell(result.label), *map(Cell, starts), *map(Cell, peaks)))
+    explained = (
+        "How many seconds longer a process takes for its first picture: the start of Python, imports and the loading "
+        "of networks. Memory is the most that a process has held which did nothing but encode, or decode, with this "
+        "codec, at all of its points."
+    )
+    head = ("codec", *(f"start to {side} s" for side in _SIDES), *(f"peak to {side} MB" for side in _SIDES))
+    return Table("Start and memory", explained, head, tuple(rows), _untimed(results)) if rows else None
+
+
+def _timed(result: Result) -> bool:
+    return bool(result.timing.speed)
+
+
+def _untimed(results: Sequence[Result]) -> tuple[str, ...]:
+    return tuple(
+        f"{result.label} was measured by an earlier release, which had other times; run the bench again."
+        for result in results
+        if not _timed(result)
+    )
 
 
 def classes(results: Sequence[Result], rate: float) -> Table | None:
@@ -292,8 +316,8 @@ def all_tables(results: Sequence[Result]) -> list[Table]:
     """Return all tables of a run, those first that sum up; but for the one of losses, all of them are without any."""
     lost = losses(results)
     results = [result.lossless for result in results]
-    tables = [values(results), times(results)]
+    tables = [values(results)]
     if len(results) > 1:
         tables[:0] = [rate_deltas(results), value_deltas(results)]
     found = (classes(results, rate) for rate in rates(results))
-    return [table for table in (lost, *tables, *found) if table]
+    return [table for table in (lost, *tables, times(results), processes(results), *found) if table]

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from io import TextIOWrapper
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from sempic import __version__
 from sempic.cli import batch, code, data, look, measure, train
-from sempic.cli.common import say
-from sempic.errors import sentence
+from sempic.cli.common import say, warn
+from sempic.errors import SempicWarning, sentence
 
 _INTERRUPTED = 130
+_PYTHONS = warnings.showwarning
 
 app = typer.Typer(
     add_completion=False,
@@ -30,7 +32,7 @@ for _command in (
     code.encode, code.decode, code.inspect, code.channel, code.compare,
     look.codecs, look.models, look.demo, look.studio,
     measure.bench, measure.report,
-    train.train, train.export,
+    train.train, train.export, train.calibrate,
 ):  # fmt: skip
     app.command()(_command)
 app.add_typer(batch.app, name="batch")
@@ -53,6 +55,7 @@ def main() -> None:
     """Run the command line; a user's mistake ends in one sentence on standard error, never in a traceback."""
     if isinstance(sys.stdout, TextIOWrapper):  # characters that the terminal cannot show are no reason to fail
         sys.stdout.reconfigure(errors="backslashreplace")
+    warnings.showwarning = _show_warning
     try:
         status = app(standalone_mode=False)
         sys.stdout.flush()
@@ -67,6 +70,14 @@ def main() -> None:
     if status == _INTERRUPTED:
         say("Interrupted.")
     sys.exit(status)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *where: Any, **line: Any) -> None:
+    """Print a warning of Sempic's as a sentence, and others as Python does."""
+    if issubclass(category, SempicWarning):
+        warn([str(message)])
+    else:
+        _PYTHONS(message, category, *where, **line)
 
 
 def _explain(error: Exception) -> tuple[str | None, int]:

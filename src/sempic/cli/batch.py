@@ -10,7 +10,20 @@ import typer
 
 from sempic import api
 from sempic.cli import common
-from sempic.cli.common import AsJson, Bpp, CodecName, Keep, ModelName, Protect, Quality, Ray, Segmenter, Size, Workers
+from sempic.cli.common import (
+    AsJson,
+    Bpp,
+    Classes,
+    CodecName,
+    Keep,
+    ModelName,
+    Protect,
+    Quality,
+    Ray,
+    Segmenter,
+    Size,
+    Workers,
+)
 
 if TYPE_CHECKING:
     from sempic.batch import Task
@@ -33,6 +46,7 @@ def encode(
     size: Size = None,
     keep: Keep = None,
     segmenter: Segmenter = None,
+    classes: Classes = None,
     model: ModelName = None,
     protect: Protect = False,
     workers: Workers = None,
@@ -54,7 +68,7 @@ def encode(
       sempic batch encode s3://bucket/streets s3://bucket/streams --bpp 0.03 --workers 8
     """
     target = common.target_of(quality, bpp, size)
-    spec = common.spec_of(codec, settings, protect, keep=keep, segmenter=segmenter, model=model)
+    spec = common.spec_of(codec, settings, protect, keep=keep, segmenter=segmenter, classes=classes, model=model)
 
     from sempic.batch import Encoding
 
@@ -96,8 +110,9 @@ def _run(task: Task, source: str, dest: str, workers: int | None, ray: str | Non
             task, source, dest, workers=workers or os.cpu_count() or 1, ray_address=ray, force=force, progress=progress
         )
     seconds = time.perf_counter() - start
-    for name, warnings in found.warnings.items():
-        common.warn([common.about(name, warning) for warning in warnings])
+    for warning, names in found.by_warning().items():
+        first = common.about(names[0], warning)
+        common.warn([first if len(names) == 1 else f"{len(names)} files, the first of them {first}"])
     for name, why in found.failed.items():
         common.say(f"failed: {common.about(name, why)}")
     text = f"{found.written} written, {found.finished} finished before, {len(found.failed)} failed in {seconds:.1f} s"

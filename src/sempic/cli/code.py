@@ -12,14 +12,27 @@ import typer
 
 from sempic import api
 from sempic.cli import common
-from sempic.cli.common import AsJson, Bpp, CodecName, Force, Keep, ModelName, Protect, Quality, Segmenter, Size, Stream
+from sempic.cli.common import (
+    AsJson,
+    Bpp,
+    Classes,
+    CodecName,
+    Force,
+    Keep,
+    ModelName,
+    Protect,
+    Quality,
+    Segmenter,
+    Size,
+    Stream,
+)
 from sempic.codecs import CODECS
 from sempic.codecs import codec as codec_of
 from sempic.codecs.spec import Spec, options_of, parse_all
 from sempic.errors import InputError
 from sempic.files import saved
+from sempic.labels import labels_png
 from sempic.link.channel import PACKET, transmit
-from sempic.pixels import labels_png, to_rgb
 
 
 def encode(
@@ -41,6 +54,7 @@ def encode(
         ),
     ] = None,
     segmenter: Segmenter = None,
+    classes: Classes = None,
     model: ModelName = None,
     protect: Protect = False,
     force: Force = False,
@@ -58,23 +72,31 @@ def encode(
       sempic encode street.jpg --codec layered --set layers=4 --bpp 0.3 -o street-layered.smp
       sempic encode street.jpg --codec spic:scale=6+map=half --bpp 0.09 -o street-spic.smp
       sempic encode street.jpg --codec hevc --quality 20 -o street-hevc.smp
+      sempic encode any.jpg --codec auto --bytes 2000
       sempic encode street.jpg --model my-model -o street-mine.smp
+      sempic encode street.jpg --segmenter net.onnx --classes names.txt -o street-own.smp
       sempic encode street.jpg --bytes 800 --protect -o street-safe.smp
       cat street.jpg | sempic encode - > street.smp
     """
     target = common.target_of(quality, bpp, size)
     output = common.output_name(source, output, ".smp", force)
-    spec = common.spec_of(codec, settings, protect, keep=keep, segmap=segmap, segmenter=segmenter, model=model)
+    spec = common.spec_of(
+        codec, settings, protect, keep=keep, segmap=segmap, segmenter=segmenter, classes=classes, model=model
+    )
     picture = common.read_image(source)
     start = time.perf_counter()
-    data = api.encode_as(picture, spec, target, spec.protect)
+    writer = api.analyse(picture, spec, target, spec.protect)
+    data = target.write(writer)
     seconds = time.perf_counter() - start
     common.write(output, data, force)
-    width, height = picture.size
-    bits, name = 8 * len(data) / (width * height), spec.codec.name
+    common.warn(writer.warnings)
+    height, width = picture.shape[:2]
+    bits = 8 * len(data) / (width * height)
+    name = api.inspect(data, model=spec.model).codec if spec.outside else spec.codec.name
     report = {"output": output, "codec": name, "width": width, "height": height, "bytes": len(data), "bpp": bits}
     text = f"{output}: {len(data)} bytes, {bits:.4f} bpp ({name}, {width} × {height}) in {seconds:.2f} s"
-    common.report(report | {"seconds": round(seconds, 3)}, text, as_json, output)
+    report |= {"seconds": round(seconds, 3), "warnings": list(writer.warnings)}
+    common.report(report, text, as_json, output)
 
 
 def decode(
@@ -217,7 +239,7 @@ def compare(
     target = common.output_name(source, str(output), ".png", force)
     form = common.picture_format(target) if output.suffix != ".html" else None
     specs = parse_all(codecs) if codecs else [Spec.parse(name) for name in CODECS]
-    image = to_rgb(common.read_image(source))
+    image = common.read_image(source)
 
     from sempic.bench import compare as side_by_side
 

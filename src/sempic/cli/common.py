@@ -7,20 +7,23 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sempic.codecs import CODECS
-from sempic.codecs.spec import PROTECT, Spec
+from sempic.codecs.spec import AUTO, INSIDE, OUTSIDE, PROTECT, Spec
 from sempic.errors import InputError
-from sempic.files import read_picture, whole_file
+from sempic.files import whole_file
 from sempic.link import protection
+from sempic.pixels import read_picture
 from sempic.rate import Target
 
 if TYPE_CHECKING:
-    from PIL import Image
+    import numpy as np
+    from numpy.typing import NDArray
     from rich.console import Console
 
 Force = Annotated[bool, typer.Option("--force", "-f", help="Replace an output file that exists.")]
@@ -30,7 +33,8 @@ CodecName = Annotated[
     typer.Option(
         "--codec",
         metavar="NAME[:KEY=VALUE+…]",
-        help=f"A codec, with settings behind it if you like: {', '.join(CODECS)}. "
+        help=f"A codec, with settings behind it if you like: {', '.join(CODECS)}; or {AUTO}, which is {INSIDE} for "
+        f"pictures of the kind that it was trained on and {OUTSIDE} for others. "
         "`sempic codecs NAME` lists its settings.",
     ),
 ]
@@ -48,7 +52,19 @@ Keep = Annotated[
     ),
 ]
 Segmenter = Annotated[
-    Path | None, typer.Option(metavar="ONNX", help="Your own segmentation network; short for --set segmenter=…")
+    str | None,
+    typer.Option(
+        metavar="ONNX|hf:NAME",
+        help="Your own segmentation network, as an ONNX file or by its name on the Hugging Face Hub; short for "
+        "--set segmenter=…",
+    ),
+]
+Classes = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME|FILE",
+        help="The classes that this network finds: a taxonomy's name, or a file of names; short for --set classes=…",
+    ),
 ]
 ModelName = Annotated[
     str | None,
@@ -97,8 +113,8 @@ def read(source: str) -> bytes:
     return sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
 
 
-def read_image(source: str) -> Image.Image:
-    """Return the picture in a file, with a warning on standard error if there is more in it."""
+def read_image(source: str) -> NDArray[np.uint8]:
+    """Return the picture in a file as `to_rgb` does, with a warning on standard error if there is more in it."""
     picture, warnings = read_picture(read(source), source)
     warn(warnings)
     return picture
@@ -165,6 +181,14 @@ def warn(warnings: Sequence[str]) -> None:
 def about(name: str, why: str) -> str:
     """Return a sentence that names the file it is about."""
     return why if name in why else f"{name}: {why}"
+
+
+def training(module: str) -> Any:
+    """Return a module of `sempic.training`, which needs the packages of the extra `train`."""
+    try:
+        return import_module(f"sempic.training.{module}")
+    except ModuleNotFoundError as error:
+        raise InputError(f"Training needs {error.name}; install it with: pip install 'sempic[train]'.") from None
 
 
 def report(values: dict[str, Any], text: str, as_json: bool, target: str) -> None:

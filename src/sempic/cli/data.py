@@ -1,9 +1,10 @@
-"""Data sets: data check."""
+"""Data sets: data check and data refine."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -28,7 +29,8 @@ def check(
     """
     from sempic import inventory
 
-    found = inventory.check(what)
+    with common.progress("reading", transient=True) as done:
+        found = inventory.check(what, done)
     if as_json:
         print(json.dumps(asdict(found) | {"root": str(found.root)}))
     else:
@@ -46,3 +48,38 @@ def check(
             print(sentence)
     if found.missing:
         raise typer.Exit(1)
+
+
+@app.command()
+def refine(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="Labelled pictures: camvid:train or a folder.")],
+    labels: Annotated[str, typer.Argument(metavar="FROM", help="The taxonomy of the labels.")],
+    taxonomy: Annotated[str, typer.Argument(metavar="TO", help="The finer taxonomy.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="A new folder for pictures and labels.")],
+) -> None:
+    """Split labels into more classes, to train segmenters on; needs pip install 'sempic[train]'.
+
+    A pretrained network (ESPNetv2, from SEMPIC_WEIGHTS) chooses among the classes that are merged into the true one.
+
+    \b
+    Examples:
+      sempic data refine streets coarse.json fine.json -o refined
+      sempic train segmenter taxonomy=fine.json data=folder:refined
+    """
+    from sempic import datasets
+    from sempic import taxonomy as taxonomies
+    from sempic.errors import InputError
+
+    coarse, fine = taxonomies.load(labels), taxonomies.load(taxonomy)
+    pictures = [picture for picture in datasets.find(data) if picture.label is not None]
+    if not pictures:
+        raise InputError(f"None of the pictures in '{data}' has labels.")
+    if out.exists():
+        raise InputError(f"'{out}' exists; choose another folder.")
+    teacher = common.training("teacher")
+    network = teacher.load()
+    with common.progress("refining", transient=True) as done:
+        for number, picture in enumerate(pictures, 1):
+            teacher.refine(network, picture, coarse, fine, out)
+            done(number, len(pictures))
+    print(f"{out}: {len(pictures)} pictures with labels of {fine.name}")

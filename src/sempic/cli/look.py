@@ -15,7 +15,6 @@ from sempic.cli.common import AsJson
 from sempic.codecs import spec
 from sempic.codecs.spec import CodecInfo
 from sempic.files import saved
-from sempic.pixels import to_rgb
 
 
 def codecs(
@@ -39,6 +38,7 @@ def codecs(
     elif name is None:
         rows = [(one.name, "yes" if one.learnt else "no", one.about) for one in found]
         common.table("codecs", ("name", "model", ""), rows)
+        print(f"{spec.AUTO}: {spec.about(spec.AUTO).about}")
         print("sempic codecs NAME lists the settings of one.")
     else:
         _show(found[0])
@@ -107,7 +107,7 @@ def demo(
     from sempic import demo as work
     from sempic import scene
 
-    picture = to_rgb(common.read_image(image)) if image else scene.draw(seed).image
+    picture = common.read_image(image) if image else scene.draw(seed).image
     rows, sheet, streams = work.run(picture, sizes or [])
     output.mkdir(parents=True, exist_ok=True)
     files = {"demo.png": saved(sheet, "PNG"), **streams}

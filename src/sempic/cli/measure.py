@@ -57,8 +57,8 @@ def bench(
     wanted = measures.chosen(metrics)
     missing = {metric.name: why for metric in wanted if (why := metric.unavailable())}
     pictures = datasets.find(data)
-    if limit is not None and limit < len(pictures):
-        pictures = [pictures[i * len(pictures) // limit] for i in range(limit)]
+    if limit is not None:
+        pictures = runner.spread(pictures, limit)
     output.mkdir(parents=True, exist_ok=True)
     with common.progress(f"{len(specs)} codecs on {data}") as progress:
         found = runner.run(

@@ -1,14 +1,14 @@
-"""Training: train, export."""
+"""Training: train, export, calibrate."""
 
 from __future__ import annotations
 
-from importlib import import_module
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from sempic.errors import InputError
+from sempic.cli import common
 
 
 def train(
@@ -62,7 +62,7 @@ def train(
 
     if recipe is not None:
         options = config.load(recipe, given)  # a mistake in it is reported before torch is imported
-    run = _training("run")
+    run = common.training("run")
     if dry_run:
         print(config.describe(options))
         step = run.dry_run(recipe, given)
@@ -97,7 +97,7 @@ def export(
       sempic export runs/sqgan --out my-model
       sempic encode street.jpg --model my-model
     """
-    done = _training("export").export(source, output or source / "model")
+    done = common.training("export").export(source, output or source / "model")
     for name, share in done.differences.items():
         print(f"{name}: differs from PyTorch by at most {share:.3%} of its largest value")
     card, size = done.model.card, done.model.size / 1e6
@@ -105,9 +105,48 @@ def export(
     print(f"{done.model.folder}: {card.kind}, {card.parameters:,} parameters, {size:.1f} MB; {metrics}")
 
 
-def _training(module: str) -> Any:
-    """Return a module of `sempic.training`, which needs the packages of the extra `train`."""
-    try:
-        return import_module(f"sempic.training.{module}")
-    except ModuleNotFoundError as error:
-        raise InputError(f"Training needs {error.name}; install it with: pip install 'sempic[train]'.") from None
+def calibrate(
+    segmenter: Annotated[str, typer.Argument(metavar="MODEL", help="A segmenter, by its name or folder.")],
+    inside: Annotated[
+        str, typer.Option(metavar="A,B", help="Data sets with pictures of the kind that it was trained for.")
+    ] = "camvid:val,photos:road-*",
+    outside: Annotated[
+        str, typer.Option(metavar="A,B", help="Data sets with other pictures.")
+    ] = "photos:imagenet-*,photos:bsds-*",
+    shown: Annotated[
+        str, typer.Option(metavar="A,B", help="Data sets of the first kind for error rates alone.")
+    ] = "camvid:test",
+    left_out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Names of pictures in no count; streets among the photos if left out."),
+    ] = None,
+    name: Annotated[str, typer.Option(metavar="WORDS", help="What the first kind shows.")] = "a street scene",
+    as_json: common.AsJson = False,
+) -> None:
+    """Write into a segmenter's card which pictures are of its kind: encoders warn about others.
+
+    Half of the pictures, by a hash of their names, are learnt from; the other half shows how often that is wrong.
+
+    \b
+    Examples:
+      sempic calibrate my-segmenter
+      sempic calibrate my-segmenter --inside my-aerials --outside photos --shown "" --name "an aerial picture"
+    """
+    from sempic import runtime
+
+    work = common.training("calibrate")
+    model = runtime.model(segmenter, "segmenter")
+    names = (left_out or work.STREETS).read_text(encoding="utf-8").split()
+    with common.progress(model.card.name) as progress:
+        found = work.calibrate(model, name, inside, outside, shown, names, progress)
+    if as_json:
+        print(json.dumps(found))
+        return
+    rows = [(one["data"], one["role"], *(_warned(one, half) for half in ("fitted", "held_out"))) for one in found]
+    common.table(f"warned about by {model.card.name}", ("data", "kind", "learnt from", "held out"), rows)
+
+
+def _warned(found: dict[str, Any], half: str) -> str:
+    """Return how many pictures of one half are warned about."""
+    share = found[f"{half}_warned"]
+    return "" if share is None else f"{share:.1%} of {found[half]}"

@@ -122,6 +122,11 @@ class Writer(ABC):
     """The number of steps; steps count from 0 (smallest) to `steps - 1` (best)."""
     pixels: int
     """Width times height of the original picture."""
+    warnings: tuple[str, ...] = ()
+    """A sentence for each thing about the picture that a user should know, such as classes that became void."""
+    outside: str = ""
+    """What the picture does not look like although the model was trained for nothing else, such as "a street scene";
+    empty where it looks like that, and where the segmenter cannot say."""
 
     def step_of(self, quality: float) -> int:
         """Return the step for a quality from 0 (smallest) to 100 (best)."""

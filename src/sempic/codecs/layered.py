@@ -76,7 +76,9 @@ class Settings(base.Settings):
 
     layers: how many enhancement layers share the bytes, 1 to 8; more of them cut more finely and cost more.
     segmap: a segmap (uint8 H×W), or the file of one, that takes the place of the segmenter's.
-    segmenter: an ONNX file that takes the place of the installed segmenter.
+    segmenter: an ONNX file that takes the place of the installed segmenter, or hf:NAME for a model of the Hugging Face
+        Hub or a folder with one.
+    classes: the classes that this segmenter finds: a taxonomy's name, or a file of names.
     map: the size at which the segmap travels: "full", "half", "quarter" or "eighth".
     simplify: how many cells of the segmap may change for each bit that this saves; 0 changes none.
     model: the model to encode with, by name, folder or address; empty for the one that comes with Sempic.
@@ -86,6 +88,7 @@ class Settings(base.Settings):
     layers: int = 1
     segmap: Segmap | str | Path | None = None
     segmenter: str | Path | None = None
+    classes: str | Path | None = None
     map: str = "quarter"
     simplify: float = 0.3
     model: str = ""
@@ -107,7 +110,8 @@ class Layered(Codec):
     def analyse(self, image: Rgb, settings: Any) -> Writer:
         """Segment the picture and run the encoder."""
         weights = LayeredWeights.of(runtime.model(settings.model, self.name))
-        full = semantic.segmap_of(image, weights.taxonomy, settings.segmap, settings.segmenter)
+        found = semantic.segmap_of(image, weights.taxonomy, settings.segmap, settings.segmenter, settings.classes)
+        full = found.segmap
         factor, grid = MAP_FACTORS[settings.map], grid_size(*image.shape[:2])
         sent_map = SentMap(simplify(shrink(full, factor), weights.map_tables(factor), settings.simplify), factor)
         quarter, whole = sent_map.quarter(*grid), padded(image)
@@ -115,7 +119,9 @@ class Layered(Codec):
         network, one_hot = weights.model.network("encoder"), weights.one_hot(quarter)
         base, fine = run_tiled(network, *grid, image=as_planes(whole), segmap=one_hot)
         header = weights.header(self.id, image)
-        return _LayeredWriter(header, image, weights, sent_map, colours, base, fine, settings)
+        writer = _LayeredWriter(header, image, weights, sent_map, colours, base, fine, settings)
+        writer.warnings, writer.outside = found.warnings, found.outside
+        return writer
 
     def read(self, stream: Stream, model: runtime.Model | None = None) -> Reading:
         """Return what a stream contains: its latents, and its layers, whose pictures are not decoded yet."""

@@ -14,7 +14,7 @@ class ProtectedWriter(Writer):
     """
 
     def __init__(self, writer: Writer, share: float, limit: int | None) -> None:
-        self.steps, self.pixels = writer.steps, writer.pixels
+        self.steps, self.pixels, self.warnings = writer.steps, writer.pixels, writer.warnings
         self._writer, self._share, self._limit = writer, share, limit
 
     def write(self, step: int) -> bytes:

@@ -25,10 +25,11 @@ from sempic.coding import palette
 from sempic.coding import segmap as segmap_coder
 from sempic.container import Header, Section, Stream
 from sempic.errors import InputError, ModelError, StreamError
-from sempic.pixels import read_labels
+from sempic.labels import read_labels
 from sempic.segmap import objects as segmap_objects
+from sempic.segmap.mapping import Segmented
 from sempic.segmap.resample import enlarge, shrink
-from sempic.segmap.segmenter import check_segmap, segment
+from sempic.segmap.segmenter import check_segmap, find_segmap
 from sempic.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
@@ -308,9 +309,7 @@ class Weights:
 
     def layout(self, quarter: Array, colours: Colours) -> Array:
         """Return what the network has of each cell besides what the codec sends: class, colour, noise."""
-        return np.concatenate(
-            [self.one_hot(quarter), colours.planes()[None], noise(*quarter.shape)[None, None]], 1
-        )
+        return np.concatenate([self.one_hot(quarter), colours.planes()[None], noise(*quarter.shape)[None, None]], 1)
 
     def one_hot(self, ids: Array) -> Array:
         """Return h×w ids as 1×classes×h×w float32; void is all zeros."""
@@ -347,14 +346,18 @@ def check_map(name: str, simplify: float, *others: str) -> None:
 
 
 def segmap_of(
-    image: Rgb, taxonomy: Taxonomy, segmap: Segmap | str | Path | None, segmenter: str | Path | None
-) -> Segmap:
+    image: Rgb,
+    taxonomy: Taxonomy,
+    segmap: Segmap | str | Path | None,
+    segmenter: str | Path | None,
+    classes: str | Path | None,
+) -> Segmented:
     """Return a picture's full-size segmap: the one that was handed in, as ids or as their file, or a segmenter's."""
+    if segmap is None or (classes and not segmenter):
+        return find_segmap(image, taxonomy, segmenter, classes)
     if isinstance(segmap, str | Path):
         segmap = read_labels(segmap, taxonomy)
-    if segmap is not None:
-        return check_segmap(segmap, image, taxonomy)
-    return segment(image, taxonomy, segmenter or None)
+    return Segmented(check_segmap(segmap, image, taxonomy))
 
 
 # -- drawing ----------------------------------------------------------------------------------------------------------

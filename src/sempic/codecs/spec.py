@@ -4,6 +4,7 @@
     sqgan:map=eighth+simplify=0.3          with settings, joined by +
     spic:scale=6+steps=4                   the options of decoding beside them, where no setting has the name
     hevc:protect=0.25                      and the share of error correction, which every codec has
+    auto:map=half                          one codec or another, by the picture, with settings of the first
 
 Names and types are read from the fields of a codec's `Settings` and `Options`: a new codec needs nothing here.
 """
@@ -22,6 +23,10 @@ from sempic.codecs.base import Codec, Options, Settings
 from sempic.errors import InputError
 from sempic.link import protection
 
+AUTO = "auto"
+"""The name that stands for the codec `INSIDE` where a picture is of the kind that this was trained on, else for
+`OUTSIDE`."""
+INSIDE, OUTSIDE = "sqgan", "hevc"
 PROTECT = "protect"
 _Kind = TypeVar("_Kind", bound="Settings | Options")
 
@@ -49,13 +54,18 @@ class CodecInfo:
 
 @dataclass(frozen=True)
 class Spec:
-    """A codec with settings, options of decoding and a share of protection; `text` is what was parsed."""
+    """A codec with settings, options of decoding and a share of protection; `text` is what was parsed.
+
+    outside: the codec, with its default settings, that takes the place of `codec` for pictures that are not of the kind
+        that this was trained on; None if `codec` is to take all.
+    """
 
     text: str
     codec: Codec
     settings: Settings
     options: Options = field(default_factory=Options)
     protect: float = 0.0
+    outside: Codec | None = None
 
     @classmethod
     def parse(cls, text: str, more: Iterable[str] | Mapping[str, Any] = ()) -> Spec:
@@ -65,7 +75,11 @@ class Spec:
         """
         name, _, rest = text.strip().partition(":")
         given = _pairs(filter(None, rest.split("+")))
-        return cls.of(codec(name), given | (dict(more) if isinstance(more, Mapping) else _pairs(more)))
+        given |= dict(more) if isinstance(more, Mapping) else _pairs(more)
+        if name != AUTO:
+            return cls.of(codec(name), given)
+        spec = cls.of(codec(INSIDE), given)
+        return replace(spec, text=AUTO + spec.text.removeprefix(INSIDE), outside=codec(OUTSIDE))
 
     @classmethod
     def of(cls, codec: Codec, given: Mapping[str, Any]) -> Spec:
@@ -96,9 +110,9 @@ class Spec:
 
     @property
     def label(self) -> str:
-        """The text with spaces, as a title and as the name of files."""
+        """The text with spaces, as a title and as the name of files, without the slashes of paths."""
         name, _, rest = self.text.partition(":")
-        return " ".join((name, *filter(None, rest.split("+"))))
+        return " ".join((name, *filter(None, rest.split("+")))).replace("/", "_")
 
     @property
     def given(self) -> dict[str, Any]:
@@ -124,8 +138,12 @@ def options_of(codec: Codec, given: Iterable[str]) -> Options:
 
 
 def parse_all(text: str) -> list[Spec]:
-    """Read specs that are separated by commas."""
-    return [Spec.parse(one) for one in re.split(rf",\s*(?=(?:{'|'.join(CODECS)})\s*(?:[:,]|$))|,(?![^:,]*=)", text)]
+    """Read specs that are separated by commas, each of one codec."""
+    parts = re.split(rf",\s*(?=(?:{'|'.join((*CODECS, AUTO))})\s*(?:[:,]|$))|,(?![^:,]*=)", text)
+    specs = [Spec.parse(one) for one in parts]
+    if any(spec.outside for spec in specs):
+        raise InputError(f"{AUTO} is another codec for each kind of picture; name {INSIDE} or {OUTSIDE} here.")
+    return specs
 
 
 def codecs() -> list[CodecInfo]:
@@ -135,6 +153,8 @@ def codecs() -> list[CodecInfo]:
 
 def about(name: str) -> CodecInfo:
     """Return a codec with its settings and options; raise `InputError` for an unknown name."""
+    if name == AUTO:
+        return replace(about(INSIDE), name=AUTO, about=f"{INSIDE} for what it was trained on, {OUTSIDE} for the rest.")
     made = codec(name)
     settings = _fields(made.Settings, [one.name for one in fields(made.Settings)])
     options = _fields(made.Options, [one.name for one in _of_user(made.Options)])

@@ -43,7 +43,6 @@ from sempic.codecs.tiles import CELL, as_input, as_planes, grid_size, padded, to
 from sempic.container import Header, Section, Stream
 from sempic.errors import InputError, StreamError
 from sempic.segmap.resample import shrink
-from sempic.segmap.segmenter import segment
 from sempic.segmap.simplify import simplify
 
 SCALES = (3, 4, 6)
@@ -68,7 +67,9 @@ class Settings(base.Settings):
     """How to encode a picture with SPIC.
 
     segmap: a segmap (uint8 H×W), or the file of one, that takes the place of the segmenter's.
-    segmenter: an ONNX file that takes the place of the installed segmenter.
+    segmenter: an ONNX file that takes the place of the installed segmenter, or hf:NAME for a model of the Hugging Face
+        Hub or a folder with one.
+    classes: the classes that this segmenter finds: a taxonomy's name, or a file of names.
     map: the size at which the segmap travels: "full", "half", "quarter" or "eighth".
     simplify: how many cells of the segmap may change for each bit that this saves; 0 changes none.
     scale: how many times the coarse picture is smaller: 3, 4 or 6.
@@ -79,6 +80,7 @@ class Settings(base.Settings):
     codec: ClassVar[str] = "spic"
     segmap: Segmap | str | Path | None = None
     segmenter: str | Path | None = None
+    classes: str | Path | None = None
     map: str = "quarter"
     simplify: float = 0.0
     scale: int = 4
@@ -118,7 +120,7 @@ class Spic(Codec):
     """A segmap, a coarse picture, and diffusion; each of the five parts can be replaced.
 
     Args:
-        segmenter: finds the classes.
+        segmenter: finds the classes; the installed one, or that of the settings, if left out.
         map: codes the segmap; a model's own coder if left out.
         coarse: codes the coarse picture; HEVC if left out.
         denoiser: draws; a model's own network if left out.
@@ -134,7 +136,7 @@ class Spic(Codec):
     def __init__(
         self,
         *,
-        segmenter: Segmenter = segment,
+        segmenter: Segmenter | None = None,
         map: MapCoder | None = None,
         coarse: CoarseCoder | None = None,
         denoiser: Denoiser | None = None,
@@ -155,9 +157,10 @@ class Spic(Codec):
         """Segment the picture and scale it down."""
         weights = Weights.of(runtime.model(settings.model, self.name))
         segmap = settings.segmap
-        if segmap is None and settings.segmenter is None:
+        if segmap is None and settings.segmenter is None and self.segmenter:
             segmap = self.segmenter(image, weights.taxonomy)
-        full = semantic.segmap_of(image, weights.taxonomy, segmap, settings.segmenter)
+        found = semantic.segmap_of(image, weights.taxonomy, segmap, settings.segmenter, settings.classes)
+        full = found.segmap
         factor = MAP_FACTORS[settings.map]
         small = shrink(full, factor)
         if settings.simplify:  # under a coder of one's own, a model need not have these tables
@@ -166,7 +169,9 @@ class Spic(Codec):
         header = weights.header(self.id, image)
         height, width = _coarse_size(header, settings.scale)
         coarse = Image.fromarray(padded(image)).resize((width, height), Image.Resampling.LANCZOS)
-        return _SpicWriter(header, head, self.coarse, np.array(coarse), int(settings.scale))
+        writer = _SpicWriter(header, head, self.coarse, np.array(coarse), int(settings.scale))
+        writer.warnings, writer.outside = found.warnings, found.outside
+        return writer
 
     def read(self, stream: Stream, model: runtime.Model | None = None) -> Reading:
         """Return what a stream contains; the coarse picture is not decoded yet."""
@@ -278,9 +283,7 @@ def _painted(weights: Weights, quarter: Array) -> NDArray[np.float32]:
     return known[np.minimum(quarter, len(colours))].transpose(2, 0, 1)[None]
 
 
-def _drawn(
-    denoiser: Denoiser, sample: Sampler, coarse: Array, segmap: Array, seed: int, options: Options
-) -> Array:
+def _drawn(denoiser: Denoiser, sample: Sampler, coarse: Array, segmap: Array, seed: int, options: Options) -> Array:
     """Return what diffusion makes of the coarse picture; of a large one, it holds two at a time in float32, three if
     there are several steps."""
     steps, w = int(options.steps), options.guidance

@@ -65,7 +65,9 @@ class Settings(base.Settings):
     keep: weights of classes, as {"pedestrian": 1} or as "pedestrian=1,sky=0": towards 1 more bytes go to a class,
         towards 0 fewer.
     segmap: a segmap (uint8 H×W), or the file of one, that takes the place of the segmenter's.
-    segmenter: an ONNX file that takes the place of the installed segmenter.
+    segmenter: an ONNX file that takes the place of the installed segmenter, or hf:NAME for a model of the Hugging Face
+        Hub or a folder with one.
+    classes: the classes that this segmenter finds: a taxonomy's name, or a file of names.
     map: the size at which the segmap travels: "full", "half", "quarter" or "eighth"; or "tokens", as in the paper.
     map_kept: with "tokens", the share of its tokens that is sent, 0 to 1.
     simplify: how many cells of the segmap may change for each bit that this saves; 0 changes none.
@@ -76,6 +78,7 @@ class Settings(base.Settings):
     keep: str | Mapping[str, float] = ""
     segmap: Segmap | str | Path | None = None
     segmenter: str | Path | None = None
+    classes: str | Path | None = None
     map: str = "quarter"
     map_kept: float = 0.7
     simplify: float = 0.0
@@ -99,7 +102,8 @@ class SqGan(Codec):
         """Segment the picture, run the encoder and rank its tokens."""
         weights = SqGanWeights.of(runtime.model(settings.model, self.name))
         keep = _keep_bias(settings.keep, weights.taxonomy)
-        full = semantic.segmap_of(image, weights.taxonomy, settings.segmap, settings.segmenter)
+        found = semantic.segmap_of(image, weights.taxonomy, settings.segmap, settings.segmenter, settings.classes)
+        full = found.segmap
         rows, columns = grid_size(*image.shape[:2])
         if settings.map == "tokens":
             kind, factor = SqGanSection.MAP_TOKENS, 0
@@ -122,7 +126,9 @@ class SqGan(Codec):
         classes = _unknown((rows, columns)) if kind == SqGanSection.MAP_TOKENS else shrink(quarter, 4)
         head = Head(factor, 0, coded_map, palette=colours.palette)
         header, token_tables = weights.header(self.id, image), weights.grid_tables("image")
-        return _SqGanWriter(header, kind, head, colours.objects, tokens, ranked, classes, token_tables)
+        writer = _SqGanWriter(header, kind, head, colours.objects, tokens, ranked, classes, token_tables)
+        writer.warnings, writer.outside = found.warnings, found.outside
+        return writer
 
     def read(self, stream: Stream, model: runtime.Model | None = None) -> Reading:
         """Return what a stream contains: its tokens, band by band."""

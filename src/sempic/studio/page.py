@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sempic.codecs import CODECS
-from sempic.codecs.spec import PROTECT, about
+from sempic.codecs.spec import AUTO, PROTECT, about
 from sempic.errors import InputError, SempicError
 from sempic.studio import tasks
 from sempic.studio.tasks import LIMIT_BYTES, DisplayedStream, DisplayRequest, Progress, Upload, UploadInfo
@@ -117,7 +117,7 @@ def build(usable: Mapping[str, str], worker: Worker) -> gr.Blocks:
     every_class = list(dict.fromkeys(known for names in classes.values() for known in names))
     first = next(iter(usable))
     with gr.Blocks(title="Sempic studio", analytics_enabled=False) as page:
-        upload, stream, shown_codec = gr.State(None), gr.State(b""), gr.State("")
+        upload, stream, shown_codec = gr.State(None), gr.State(None), gr.State("")
         gr.Markdown(_INTRODUCTION)
         with gr.Row():
             with gr.Column(scale=1, min_width=300):
@@ -192,8 +192,9 @@ def build(usable: Mapping[str, str], worker: Worker) -> gr.Blocks:
 
 
 def _about_codecs(usable: Mapping[str, str]) -> str:
-    learnt = ", ".join(name for name in usable if about(name).learnt) or "none here"
-    return f"Codecs that draw the picture from its meaning: {learnt}. The others are conventional."
+    learnt = ", ".join(name for name in usable if about(name).learnt and name != AUTO) or "none here"
+    auto = f" {AUTO} is {about(AUTO).about}" if AUTO in usable else ""
+    return f"Codecs that draw the picture from its meaning: {learnt}. The others are conventional.{auto}"
 
 
 def _about_settings(codec: str) -> str:
@@ -226,7 +227,7 @@ def _receive(worker: Worker, models: tuple[str, ...], path: str | None) -> Itera
 def _look(worker: Worker, upload: Upload) -> Iterator[tuple[Any, ...]]:
     """Show a new picture; what is shown of the one before goes."""
     for status, cancel, result, *_, size in _outputs(worker, tasks.look, upload):
-        yield status, cancel, result, b"", "", gr.Slider(visible=False), size
+        yield status, cancel, result, None, "", gr.Slider(visible=False), size
 
 
 def _encode(
@@ -261,23 +262,24 @@ def _encode(
 def _show(
     worker: Worker,
     models: tuple[str, ...],
-    stream: bytes,
+    stream: tuple[bytes, tuple[str, ...]] | None,
     codec: str,
     layers: float,
     steps: float,
     upload: Upload | None,
 ) -> Iterator[tuple[Any, ...]]:
     """Draw the stream that is shown once more, with other layers or steps."""
-    if not stream:
+    if stream is None:
         return
-    request = DisplayRequest(int(layers), tasks.spec_of(codec, {"steps": int(steps)}).options, models)
-    for status, cancel, result, *_ in _outputs(worker, tasks.show, stream, request, upload):
+    data, warnings = stream
+    request = DisplayRequest(int(layers), tasks.spec_of(codec, {"steps": int(steps)}).options, models, warnings)
+    for status, cancel, result, *_ in _outputs(worker, tasks.show, data, request, upload):
         yield status, cancel, result
 
 
 def _outputs(worker: Worker, task: Any, *arguments: Any) -> Iterator[tuple[Any, ...]]:
-    """Yield what the page shows while a task goes on: status, whether it can be cancelled, result, stream, codec,
-    layers and the range of sizes."""
+    """Yield what the page shows while a task goes on: status, whether it can be cancelled, result, stream with the
+    warnings about it, codec, layers and the range of sizes."""
     nothing, ended = [gr.skip()] * 5, gr.Button(interactive=False)
     try:
         for found in worker.run(task, *arguments):
@@ -291,7 +293,8 @@ def _outputs(worker: Worker, task: Any, *arguments: Any) -> Iterator[tuple[Any, 
             elif isinstance(found, DisplayedStream):
                 layers = gr.Slider(maximum=max(found.layers, 1), value=found.layers, visible=found.layers > 0)
                 frame = f'<iframe title="Result" srcdoc="{escape(found.page)}" onload="{escape(_GROW)}"></iframe>'
-                yield _sentence(f"Done. {found.title}"), ended, frame, found.stream, found.codec, layers, gr.skip()
+                stream = found.stream, found.warnings
+                yield _sentence(f"Done. {found.title}"), ended, frame, stream, found.codec, layers, gr.skip()
             else:  # nothing new, but a chance to be cancelled
                 yield gr.skip(), gr.skip(), *nothing
     except SempicError as error:

@@ -18,11 +18,11 @@ from sempic.bench import compare, html
 from sempic.bench.gallery import Gallery
 from sempic.codecs import CODECS, codec
 from sempic.codecs.base import Info, Options, Reading
-from sempic.codecs.spec import PROTECT, Field, Spec, about
+from sempic.codecs.spec import AUTO, INSIDE, OUTSIDE, PROTECT, Field, Spec, about
 from sempic.errors import InputError, ModelError, SempicError
-from sempic.files import read_picture, saved
+from sempic.files import saved
 from sempic.link import protection
-from sempic.pixels import to_rgb
+from sempic.pixels import read_picture
 from sempic.rate import Target
 from sempic.scene import draw
 from sempic.taxonomy import VOID
@@ -51,11 +51,13 @@ class DisplayRequest:
     layers: the most layers to use; None for all.
     options: the codec's options of decoding; None for its defaults.
     models: models that the stream may need besides those that are installed, by name, folder or address.
+    warnings: what was said when the stream was made.
     """
 
     layers: int | None = None
     options: Options | None = None
     models: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,13 +80,14 @@ class UploadInfo:
 @dataclass(frozen=True)
 class DisplayedStream:
     """A stream as it is shown: a title, a page with everything about it, the stream, how many layers it has behind its
-    base, and the name of its codec."""
+    base, the name of its codec, and what was said when it was made."""
 
     title: str
     page: str
     stream: bytes
     layers: int
     codec: str
+    warnings: tuple[str, ...] = ()
 
 
 @runtime_checkable
@@ -115,6 +118,8 @@ def usable(models: Sequence[str] = ()) -> dict[str, str]:
         except SempicError:
             continue
         found[name] = model
+    if INSIDE in found and OUTSIDE in found:
+        found[AUTO] = found[INSIDE]
     if given:
         kind, name = next(iter(given.items()))
         raise InputError(f"The model '{name}' is a {kind}, which the studio has no codec for.")
@@ -129,7 +134,7 @@ def knows(name: str, field: str) -> bool:
 
 def classes(name: str, model: str) -> tuple[str, ...]:
     """Return the classes whose weights can be set for a codec with a model (empty for the default one)."""
-    return runtime.model(model, name).taxonomy.classes if knows(name, "keep") else ()
+    return runtime.model(model, Spec.parse(name).codec.name).taxonomy.classes if knows(name, "keep") else ()
 
 
 def text_settings(name: str) -> list[Field]:
@@ -157,7 +162,7 @@ def spec_of(name: str, controls: Mapping[str, Any], text: str = "") -> Spec:
             known = ", ".join(offered)
             raise InputError(f"'{asked}' is not a setting that the studio takes for {name}; it takes {known}.")
     own = {field: value for field, value in controls.items() if field == PROTECT or knows(name, field)}
-    return Spec.of(codec(name), own | Spec.parse(f"{name}:{text}").given)
+    return Spec.parse(name, own | Spec.parse(f"{name}:{text}").given)
 
 
 # -- pictures and streams ---------------------------------------------------------------------------------------------
@@ -175,11 +180,11 @@ def is_stream(data: bytes) -> bool:
 
 def look(upload: Upload) -> Iterator[UploadInfo]:
     """Say what an upload is; raise `InputError` if it is not a picture that can be coded."""
-    picture, warnings = read_picture(upload.data, upload.name)
-    image, gallery = to_rgb(picture), Gallery()
+    (image, warnings), gallery = read_picture(upload.data, upload.name), Gallery()
     gallery.add(Image.fromarray(image))
-    text = " ".join((f"{upload.name}, {picture.width} × {picture.height} pixels.", *warnings))
-    yield UploadInfo(text, gallery.images[0], image[..., 0].size)
+    height, width = image.shape[:2]
+    text = " ".join((f"{upload.name}, {width} × {height} pixels.", *warnings))
+    yield UploadInfo(text, gallery.images[0], width * height)
 
 
 def encode(upload: Upload, spec: Spec, size: int, models: tuple[str, ...] = ()) -> Iterator[Progress | DisplayedStream]:
@@ -187,8 +192,10 @@ def encode(upload: Upload, spec: Spec, size: int, models: tuple[str, ...] = ()) 
     steps = 2 + len(RIVALS)
     yield Progress(f"Encoding with {spec.codec.name}")
     picture, _ = read_picture(upload.data, upload.name)
-    stream = api.encode_as(picture, spec, Target(size=size), spec.protect)
-    for made in show(stream, DisplayRequest(options=spec.options, models=models), upload):
+    target = Target(size=size)
+    writer = api.analyse(picture, spec, target, spec.protect)
+    request = DisplayRequest(options=spec.options, models=models, warnings=writer.warnings)
+    for made in show(target.write(writer), request, upload):
         yield replace(made, share=(1 + made.share * (steps - 1)) / steps) if isinstance(made, Progress) else made
 
 
@@ -206,8 +213,7 @@ def show(stream: bytes, request: DisplayRequest, upload: Upload | None = None) -
     if upload is None:
         gallery.first = info.codec
     else:
-        picture, _ = read_picture(upload.data, upload.name)
-        original = to_rgb(picture)
+        original, _ = read_picture(upload.data, upload.name)
         panels[info.codec] = decoded.image, compare.Compared.of(info.codec, original, decoded.image, size).caption
     legend = list[tuple[str, str]]()
     if decoded.segmap is not None and decoded.taxonomy is not None:
@@ -238,11 +244,11 @@ def show(stream: bytes, request: DisplayRequest, upload: Upload | None = None) -
         parts=info.parts,
         total=info.bytes,
         cannot=cannot,
-        warnings=decoded.warnings,
+        warnings=(*request.warnings, *decoded.warnings),
         name=f"{PurePath(upload.name).stem if upload else 'stream'}-{info.codec}.smp",
         stream="data:application/octet-stream;base64," + base64.b64encode(stream).decode(),
     )
-    yield DisplayedStream(title, text, stream, reading.layers, info.codec)
+    yield DisplayedStream(title, text, stream, reading.layers, info.codec, request.warnings)
 
 
 @lru_cache(maxsize=1)

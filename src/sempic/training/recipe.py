@@ -66,6 +66,17 @@ class ModelRecipe(Recipe, Generic[AnyOptions]):
         """Write the networks and tables of a trained model; raise `InputError` where it cannot be one."""
 
     @classmethod
+    def restore_other(cls, network: nn.Module, model: runtime.Model, taxonomy: Taxonomy) -> None:
+        """Load the weights of a shipped model of another taxonomy into a network of `taxonomy`, where that makes sense.
+
+        Raises `InputError` where it does not.
+        """
+        raise InputError(
+            f"'{model.card.name}' has the classes of {model.taxonomy.name}; with those of {taxonomy.name}, start from "
+            "another model, or from nothing: 'init='."
+        )
+
+    @classmethod
     def measure(cls, folder: Path, options: AnyOptions, taxonomy: Taxonomy) -> dict[str, Any]:
         """Return the card's measurements of a model: here, of a codec on a few validation pictures.
 
@@ -107,11 +118,9 @@ def build(options: RunOptions, limit: int | None = None) -> ModelRecipe[Any]:
     elif options.init:
         model = runtime.model(options.init)
         if model.taxonomy.classes != taxonomy.classes:
-            raise InputError(
-                f"'{options.init}' has the classes of {model.taxonomy.name}; with those of {taxonomy.name}, start from "
-                "another model, or from nothing: 'init='."
-            )
-        made.restore(made.networks, model)
+            made.restore_other(made.networks, model, taxonomy)
+        else:
+            made.restore(made.networks, model)
     return made
 
 

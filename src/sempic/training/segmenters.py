@@ -19,7 +19,7 @@ from sempic.bench.judge import Score
 from sempic.efficientnet import TAPPED_CHANNELS, EfficientNetLite
 from sempic.errors import InputError
 from sempic.segmap.segmenter import segment
-from sempic.taxonomy import VOID, Taxonomy
+from sempic.taxonomy import VOID, Taxonomy, load, names
 from sempic.training import config, data, preview, sources, weights
 from sempic.training.loop import Panels
 from sempic.training.options import SegmenterOptions
@@ -144,6 +144,20 @@ class SegmenterRecipe(ModelRecipe[SegmenterOptions]):
             raise cls.cannot_start(model)
         weights.restore(network, weights.read(model, [cls.model_kind]))
 
+    @classmethod
+    def restore_other(cls, network: nn.Module, model: runtime.Model, taxonomy: Taxonomy) -> None:
+        """Load all weights of a model; each class starts as the one of the model that it is merged into, if any."""
+        other = cls.architecture(len(model.taxonomy), pretrained=False)
+        cls.restore(other, model)
+        state, own = other.state_dict(), network.state_dict()
+        parents = model.taxonomy.ids_of(dict(enumerate(taxonomy.classes)))[: len(taxonomy)].astype(np.int64)
+        known = torch.from_numpy(parents < len(model.taxonomy))
+        for name, value in state.items():
+            if value.shape != own[name].shape:  # the last layer, which has a row for each class
+                rows = value[torch.from_numpy(parents.clip(max=len(value) - 1))]
+                state[name] = torch.where(known.reshape(-1, *[1] * (value.ndim - 1)), rows, own[name])
+        network.load_state_dict(state)
+
     def batch(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         pairs: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]] = []
         while len(pairs) < self.options.batch:
@@ -201,7 +215,15 @@ class SegmenterRecipe(ModelRecipe[SegmenterOptions]):
             name: None if np.isnan(value) else round(float(value), 4)
             for name, value in zip(taxonomy.classes, score.per_class(), strict=True)
         }
-        return {"data": named, "pictures": len(pictures), "miou": round(score.miou(), 4), "iou": iou}
+        classes = dict(enumerate(taxonomy.classes))
+        coarser = [other for other in map(load, names()) if len(other) < len(taxonomy)]
+        merged = {
+            other.name: round(score.merged(other).miou(), 4)
+            for other in coarser
+            if VOID not in other.ids_of(classes)[: len(taxonomy)]
+        }
+        found = {"data": named, "pictures": len(pictures), "miou": round(score.miou(), 4), "iou": iou}
+        return found | {"merged": merged} if merged else found
 
 
 class JudgeRecipe(SegmenterRecipe):

@@ -18,6 +18,7 @@ from rich.progress import track
 from sempic import datasets, runtime
 from sempic.datasets import Frame, Picture
 from sempic.errors import InputError, ModelError
+from sempic.labels import read_labels
 from sempic.segmap.segmenter import segment
 from sempic.taxonomy import Taxonomy
 from sempic.training.processes import processes
@@ -77,8 +78,7 @@ class Pictures(Sequence[Source]):
         if not self._maps:
             assert frame.segmap is not None
             return Source(frame, frame.segmap, self.taxonomy)
-        with Image.open(self._maps[index]) as predicted:
-            return Source(frame, np.array(predicted), self.taxonomy)
+        return Source(frame, read_labels(self._maps[index]), self.taxonomy)
 
     def _predict(self) -> None:
         """Predict the segmaps that are not in the cache: each process its share, then what no other has finished."""

@@ -13,6 +13,7 @@ gated encoder features of the same size.
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from PIL import Image
 from scipy import ndimage
 from torch import Tensor, nn
 
+from sempic.datasets import Picture
 from sempic.errors import InputError
 from sempic.lpips import weights_root
 from sempic.taxonomy import VOID, Taxonomy
@@ -263,6 +265,16 @@ def probabilities(network: ESPNetv2, image: NDArray[np.uint8]) -> NDArray[np.flo
         total += F.interpolate(answer, (height, width), mode="bilinear", align_corners=False, antialias=True)
     found: NDArray[np.float32] = (total[0] / (2 * len(WIDTHS))).numpy()
     return found
+
+
+def refine(network: ESPNetv2, picture: Picture, coarse: Taxonomy, fine: Taxonomy, out: Path) -> None:
+    """Write a labelled picture and its finer labels into `out`, a folder as `datasets.find` reads them."""
+    frame = picture.read(coarse)
+    assert frame.segmap is not None
+    labels = children(probabilities(network, frame.image), frame.segmap, coarse, fine)
+    for folder, pixels in (("image", frame.image), ("label", labels)):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(out / folder / f"{frame.name}.png")
 
 
 def children(

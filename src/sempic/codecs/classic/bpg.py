@@ -8,12 +8,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import ClassVar
 
-import numpy as np
 from PIL import Image
 
 from sempic.codecs.classic.hevc import LADDER
 from sempic.codecs.classic.picture import Ladder, Rgb, RgbCodec
 from sempic.errors import InputError, SempicError
+from sempic.pixels import to_rgb
 
 _MAGIC = b"BPG\xfb"
 _SECONDS = 600
@@ -55,8 +55,10 @@ class Bpg(RgbCodec):
             said = self._run("bpgdec", "-o", target, source)
             if not target.exists():
                 raise self.damaged(f"bpgdec reports '{said}'")
-            with Image.open(target, formats=("PNG",)) as picture:
-                pixels = np.array(picture.convert("RGB"))
+            try:
+                pixels = to_rgb(target)
+            except InputError:
+                raise self.damaged("what bpgdec wrote cannot be read") from None
         if pixels.shape != (height, width, 3):
             raise self.damaged("it does not decode to one whole picture")
         return pixels

@@ -143,11 +143,13 @@ class RgbCodec(PictureCodec[Rgb]):
         """Return the picture in a file of a kind that PIL reads, which must have this size."""
         try:
             with Image.open(io.BytesIO(file), formats=(kind,)) as picture:
-                if picture.size != (width, height) or picture.mode != "RGB":
-                    raise self.damaged("it is not of the stream's size, or not in colour")
-                return np.array(picture)
-        except (OSError, SyntaxError, ValueError, EOFError) as error:
+                fits = picture.size == (width, height) and picture.mode == "RGB"
+                pixels = np.array(picture) if fits else None
+        except Exception as error:  # of nearly any class, for a file that is damaged
             raise self.damaged(f"PIL reports '{error}'") from None
+        if pixels is None:
+            raise self.damaged("it is not of the stream's size, or not in colour")
+        return pixels
 
 
 class PictureWriter(Writer, Generic[Pixels]):

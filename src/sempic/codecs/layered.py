@@ -50,7 +50,7 @@ PLACES = {"base": 1, "fine": 2}
 """Latents have so many places for 16 pixels of height or width."""
 STEPS_BETWEEN = 8
 """Between two rates with gains of their own there are so many steps."""
-LADDER: Ladder = ladder(quarter=(), half=(), full=range(38, 15, -1))
+LADDER: Ladder = ladder(quarter=(), half=(), full=range(44, 15, -1))
 """The steps of the last layer: scale and quantiser (QP)."""
 DETAIL_COST = 0.2
 """Layers may cost so many decibels of PSNR for the base's detail."""

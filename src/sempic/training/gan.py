@@ -107,16 +107,16 @@ class PictureRecipe(ModelRecipe[P]):
             shift = losses.random_shift(SHIFT)
             moved, moved_images = shift(leaf), shift(images)
             moved_labels = shift(labels[:, None].float())[:, 0].long()
-            with torch.no_grad():
-                real_features = self.perceptual.features(moved_images)
-            features, prediction = self.perceptual(moved)
-            scalars = {
-                "l1": (losses.per_pixel(self.importance, labels) * (leaf - images).abs()).mean(),
-                "perceptual": losses.feature_distance(features[:3], real_features[:3]),
-            }
+            scalars = {"l1": (losses.per_pixel(self.importance, labels) * (leaf - images).abs()).mean()}
             fidelity = scalars["l1"] + options.mse * F.mse_loss(leaf, images)
-            fidelity = fidelity + options.perceptual * scalars["perceptual"]
-            if self.perceptual.knows_classes:
+            needed = bool(options.perceptual or options.semantic or joined)
+            if needed:
+                with torch.no_grad():
+                    real_features = self.perceptual.features(moved_images)
+                features, prediction = self.perceptual(moved)
+                scalars["perceptual"] = losses.feature_distance(features[:3], real_features[:3])
+                fidelity = fidelity + options.perceptual * scalars["perceptual"]
+            if needed and self.perceptual.knows_classes:
                 scalars["semantic"] = losses.semantic_loss(prediction, moved_labels)
                 fidelity = fidelity + options.semantic * scalars["semantic"]
             if self.lpips is not None:

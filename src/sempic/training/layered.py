@@ -62,7 +62,7 @@ from sempic.training.sampler import Pool, Source
 if TYPE_CHECKING:
     from sempic.training.export import Export
 
-NOTHING, BASE = 0.05, 0.45
+NOTHING, BASE = 0.05, 0.35
 """How often nothing is sent in training, and how often base latents alone."""
 RATE_STEPS = STEPS_BETWEEN * (RATES - 1) + 1
 """The rates at which the codec writes, between and at those that have gains of their own."""

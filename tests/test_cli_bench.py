@@ -18,7 +18,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.mkdir()
     for seed in range(3):
         Image.fromarray(draw(seed, 192, 176).image).save(folder / f"street-{seed}.png")
-    (folder / "notes.txt").write_text("not a picture")
+    (folder / "broken.png").write_text("not a picture")
     return folder
 
 
@@ -27,7 +27,7 @@ def test_bench_and_report_in_one_go(pictures):
     ran = call(pictures.parent, "bench", pictures, *asked)
     assert ran.returncode == 0, ran.stderr
     assert "psnr" in ran.stdout.decode()
-    assert "notes.txt cannot be read" in ran.stderr.decode()
+    assert "broken.png cannot be read" in ran.stderr.decode()
     out = pictures.parent / "bench-out"
     assert sorted(path.name for path in out.glob("*.json")) == ["hevc.json", "webp.json"]
     measured = json.loads((out / "webp.json").read_text())

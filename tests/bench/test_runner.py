@@ -117,8 +117,8 @@ def test_pictures_that_cannot_be_read_are_named_and_stop_nothing(finished):
 
 
 def test_pictures_none_of_which_can_be_read_are_an_error(tmp_path):
-    (tmp_path / "notes.txt").write_text("not a picture")
-    with pytest.raises(InputError, match=r"None of the pictures.*notes\.txt"):
+    (tmp_path / "broken.png").write_text("not a picture")
+    with pytest.raises(InputError, match=r"None of the pictures.*broken\.png"):
         bench(tmp_path, tmp_path / "out")
 
 

@@ -20,7 +20,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import sempic
-from sempic import datasets, runtime
+from sempic import datasets, labels, runtime
 from sempic.cli import app
 from sempic.scene import draw
 from sempic.taxonomy import VOID
@@ -40,8 +40,8 @@ SHALLOW = ("blocks=[1,1]", "layers=1")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder to work in, with one street each in Cityscapes' splits `train` and `val`."""
     folder = tmp_path_factory.mktemp("paper")
-    ids, known = np.zeros(256, np.uint8), TAXONOMY.ids_of(datasets.CITYSCAPES)
-    for number in datasets.CITYSCAPES:
+    ids, known = np.zeros(256, np.uint8), TAXONOMY.ids_of(labels.CITYSCAPES)
+    for number in labels.CITYSCAPES:
         ids[known[number]] = number
     for seed, split in enumerate(("train", "val")):
         drawn, name = draw(seed, 256, 128), f"bonn_{seed:06}_000019"

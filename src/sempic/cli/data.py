@@ -64,7 +64,6 @@ def refine(
     \b
     Examples:
       sempic data refine streets coarse.json fine.json -o refined
-      sempic train segmenter taxonomy=fine.json data=folder:refined
     """
     from sempic import datasets
     from sempic import taxonomy as taxonomies

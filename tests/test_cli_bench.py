@@ -61,6 +61,8 @@ def test_bench_and_report_in_one_go(pictures):
         (("{}", "--codecs", "hevc", "--metrics", "beauty"), "known are psnr"),
         (("{}", "--codecs", "hevc:colour=1"), "'colour' is not a setting"),
         (("{}", "--codecs", "hevc", "--erase", "much"), "'much' is no share of packets"),
+        (("{}", "--codecs", "hevc", "--judge", "nobody"), "no model 'nobody'"),
+        (("{}", "--codecs", "hevc", "--judge", "segmenter-camvid11"), "is of kind segmenter; a judge is needed"),
     ],
 )
 def test_a_mistake_is_one_sentence(pictures, arguments, says):

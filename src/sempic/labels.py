@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sempic import taxonomy as taxonomies
 from sempic.errors import InputError
-from sempic.pixels import contents, opened, raw_mode, upright
+from sempic.pixels import SPREAD, contents, opened, raw_mode, upright
 from sempic.taxonomy import VOID, Taxonomy
 
 CAMVID = dict(
@@ -47,8 +47,8 @@ pixels are void."""
 _BLACK = (0, 0, 0)
 _TAXONOMY = "taxonomy"
 """The text chunk of a PNG that holds the taxonomy of its class ids, as JSON."""
-_SPREAD = {"1": 255, "L;2": 85, "L;4": 17}
-"""By which Pillow multiplies the values of pictures that have less than 8 bits."""
+_SPREAD = SPREAD | {"1": 255}
+"""The same for labels; single bits, too, where Pillow holds them as bytes."""
 
 
 def read_labels(

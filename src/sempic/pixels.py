@@ -31,6 +31,8 @@ _HEIF_SUFFIXES = (".heic", ".heif", ".hif")
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 """The words at byte 8 of a HEIF file."""
 _STREAM = ".smp"
+SPREAD = {"L;2": 0x55, "L;4": 0x11}
+"""By which Pillow multiplies grey values that have less than 8 bits, by the `raw_mode` of their file."""
 
 
 def to_rgb(image: Picture) -> NDArray[np.uint8]:
@@ -276,8 +278,8 @@ def _key_alpha(image: Image, stored: str) -> NDArray[np.uint8] | None:
     values = np.asarray(image)
     if stored.startswith("RGB;16"):  # Pillow keeps the high bytes alone
         key = tuple(value >> 8 for value in key)  # type: ignore[union-attr]
-    elif stored in ("L;2", "L;4"):
-        key *= {"L;2": 0x55, "L;4": 0x11}[stored]
+    elif stored in SPREAD:
+        key *= SPREAD[stored]
     same = values == np.asarray(key)
     return np.where(same if same.ndim == 2 else same.all(-1), 0, 255).astype(np.uint8)
 

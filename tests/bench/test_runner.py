@@ -15,7 +15,7 @@ import stand_in
 from PIL import Image
 
 import sempic
-from sempic import datasets, runtime
+from sempic import datasets, runtime, taxonomy
 from sempic.bench import judge, results, runner, timing
 from sempic.bench.jobs import OperatingPoint, encode_picture, measure_picture
 from sempic.codecs import spic
@@ -45,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def bench(folder: Path, out: Path, **options) -> results.Result:
+def bench(folder: Path | str, out: Path, **options) -> results.Result:
     pictures = datasets.find(str(folder))
     (result,) = runner.run(str(folder), pictures, [HEVC], POINTS, NAMES, out, workers=2, **options)
     return result
@@ -281,6 +281,20 @@ def test_the_classes_are_the_judges(folder, tmp_path, monkeypatch):
     assert result.points[0].iou
     labels = np.asarray(Image.open(tmp_path / "out" / "work" / "originals" / "street-0.labels.png"))
     assert set(np.unique(labels)) <= {0, 1, 2, 255}
+
+
+def test_cityscapes_is_measured_in_its_own_classes_by_their_judge(tmp_path, monkeypatch):
+    """Labels of a traffic light and a bus are what a judge of 11 classes cannot score."""
+    monkeypatch.setenv("SEMPIC_DATA", str(tmp_path))
+    labels = np.zeros((96, 128), np.uint8)  # ids of Cityscapes: 7 is road, 19 traffic light, 28 bus
+    labels[:32], labels[32:64], labels[64:] = 19, 28, 7
+    for part, kind, pixels in (("leftImg8bit", "", draw(3, 128, 96).image), ("gtFine", "_labelIds", labels)):
+        path = tmp_path / "cityscapes" / part / "val" / "bonn" / f"bonn_000001_000019_{part}{kind}.png"
+        path.parent.mkdir(parents=True)
+        Image.fromarray(pixels).save(path)
+    result = bench("cityscapes:val", tmp_path / "out", judge="judge-cityscapes19")
+    assert result.judge.startswith("judge-cityscapes19 ")
+    assert {"traffic light", "bus", "road"} <= result.points[0].iou.keys() <= set(taxonomy.load("cityscapes19").classes)
 
 
 @pytest.mark.slow

@@ -23,11 +23,12 @@ INCEPTION_PATCH, INCEPTION_STRIDE = 256, 128
 
 def segmap(picture: Pixels) -> NDArray[np.uint8]:
     """Return the judge's segmap of a picture."""
-    return _segmap(picture.tobytes(), picture.shape)
+    return _segmap(picture.tobytes(), picture.shape, judge.model().card.fingerprint)
 
 
 @lru_cache(maxsize=4)
-def _segmap(pixels: bytes, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+def _segmap(pixels: bytes, shape: tuple[int, ...], fingerprint: int) -> NDArray[np.uint8]:
+    """Run the judge, whose fingerprint tells its segmaps from another's."""
     return judge.segment(np.frombuffer(pixels, np.uint8).reshape(shape))
 
 

@@ -140,7 +140,7 @@ def write_stream(writer: Writer, target: Target) -> Encoded:
 
 
 def measure_picture(
-    frame: datasets.Frame, data: bytes, spec: Spec, names: Sequence[str], erase: float = 0.0
+    frame: datasets.Frame, data: bytes, spec: Spec, names: Sequence[str], erase: float = 0.0, judged_by: str = ""
 ) -> Measured:
     """Decode a stream in this process and measure the decoded picture.
 
@@ -150,9 +150,14 @@ def measure_picture(
         spec: which codec decodes, with which options.
         names: the metrics.
         erase: the probability with which packets are lost; where it is above 0, the stream is sent several times.
+        judged_by: the judge, as in `judge.using`.
     """
-    if erase:
-        return _measure_losses(frame, data, spec, names, erase)
+    with judge.using(judged_by):
+        return _measure_losses(frame, data, spec, names, erase) if erase else _measure_decoded(frame, data, spec, names)
+
+
+def _measure_decoded(frame: datasets.Frame, data: bytes, spec: Spec, names: Sequence[str]) -> Measured:
+    """Decode a stream as it was sent, and measure the decoded picture and its segmap."""
     reading = read_stream(protection.read(data), spec)
     decoded = reading.draw(spec.options)
     collected = _collect(frame, decoded.image, names)
@@ -191,10 +196,11 @@ def _measure_losses(frame: datasets.Frame, data: bytes, spec: Spec, names: Seque
     return Measured(found[received[0]][0], collected, {"undecodable": undecodable})
 
 
-def measure_original(frame: datasets.Frame) -> Measured:
-    """Let the judge segment the original: its mIoU there is the ceiling."""
+def measure_original(frame: datasets.Frame, judged_by: str = "") -> Measured:
+    """Let the judge (as in `judge.using`) segment the original: its mIoU there is the ceiling."""
     names = ["miou"] if frame.segmap is not None else []
-    return Measured(_png(frame.image), [_collect(frame, frame.image, names)], {})
+    with judge.using(judged_by):
+        return Measured(_png(frame.image), [_collect(frame, frame.image, names)], {})
 
 
 def read_stream(stream: container.Stream, spec: Spec) -> Reading:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -10,10 +13,22 @@ from numpy.typing import NDArray
 from sempic import runtime
 from sempic.taxonomy import VOID, Taxonomy
 
+_chosen: ContextVar[str] = ContextVar("_chosen", default="")
+
+
+@contextmanager
+def using(name: str) -> Iterator[None]:
+    """Let another model judge in the block: its name, folder or address; empty for the one that comes with Sempic."""
+    token = _chosen.set(name)
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
+
 
 def model() -> runtime.Model:
-    """Return the judge, whose taxonomy is the one that the bench counts in; `ModelError` where none is installed."""
-    return runtime.default("judge")
+    """Return the judge, whose taxonomy is the one that the bench counts in; `ModelError` where there is none."""
+    return runtime.model(_chosen.get(), "judge")
 
 
 def segment(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -70,6 +70,7 @@ def run(
     *,
     workers: int,
     ray_address: str | None = None,
+    judge: str = "",
     unavailable: dict[str, str] | None = None,
     command: str = "",
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -87,19 +88,21 @@ def run(
         out: the folder of the run; its files go to `work` in it.
         workers: how many processes decode and measure; half as many encode.
         ray_address: the address of a Ray cluster whose processes are used instead, or "local".
+        judge: the model that judges, by name, folder or address; empty for the one that comes with Sempic.
         unavailable: the metrics that cannot be measured, with the reason; they are only reported.
         command: what was typed, for the results.
         progress: called with the number of finished jobs and that of all jobs.
 
     Raises:
         InputError: none of the pictures can be used.
+        ModelError: there is no such judge.
         SempicError: a codec cannot work at all.
     """
-    judge = _installed("judge")
-    taxonomy = judge.taxonomy if judge else None
+    judged_by = runtime.model(judge, "judge") if judge else _installed("judge")
+    taxonomy = judged_by.taxonomy if judged_by else None
     # What cannot work should fail now, not after an hour.
     tools = {spec.label: _tools(spec) for spec in specs}
-    store = Store(out / "work", names, tools, _name(judge), taxonomy)
+    store = Store(out / "work", names, tools, _name(judged_by), taxonomy)
     unread: dict[str, str] = {}
     total = len(pictures) * (1 + len(specs) * len(points)) + len(specs)
     counts = max(1, workers // 2), workers  # decoders measure as well, which takes longer than encoding
@@ -124,8 +127,8 @@ def run(
                         assert job.coded is not None, "originals are not encoded"
                         spec, point = job.coded
                         store.keep_stream(job.place, found.data)
-                        measuring = decoders.submit(measure_picture, job.frame, found.data, spec, names, point.erase)
-                        pending[measuring] = replace(job, encoded=found)
+                        task = job.frame, found.data, spec, names, point.erase, judge
+                        pending[decoders.submit(measure_picture, *task)] = replace(job, encoded=found)
                     else:
                         store.keep(job.place, job.frame, job.encoded, found)
                         done += 1
@@ -144,7 +147,7 @@ def run(
                     continue
                 settle(4 * workers)  # so that a long list of pictures does not pile up in memory
                 if job.coded is None:
-                    pending[decoders.submit(measure_original, frame)] = job
+                    pending[decoders.submit(measure_original, frame, judge)] = job
                 else:
                     pending[encoders.submit(encode_picture, frame.image, *job.coded)] = job
         settle(0)

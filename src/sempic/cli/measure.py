@@ -28,6 +28,7 @@ def bench(
     ] = None,
     metrics: Annotated[str | None, typer.Option(metavar="M,N", help="All there are, if left out.")] = None,
     limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="N pictures, evenly spread over DATA.")] = None,
+    judge: Annotated[str, typer.Option(metavar="MODEL", help="The judge, in whose classes labels are read.")] = "",
     output: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where results and files go.")] = Path(
         "bench-out"
     ),
@@ -45,8 +46,10 @@ def bench(
       sempic bench photos/ --codecs sqgan,av1 --points 600B,1200B --limit 24
       sempic bench camvid:test --codecs spic,spic:scale=6+steps=4 --points 0.05
       sempic bench camvid:test --codecs sqgan,sqgan:protect=0.25,jpeg --points 0.05 --erase 0.02,0.1 --metrics miou
+      sempic bench streets/ --judge models/my-judge --codecs sqgan,hevc --points 0.03
     """
     from sempic import datasets
+    from sempic.bench import judge as judges
     from sempic.bench import metrics as measures
     from sempic.bench import report as tables
     from sempic.bench import results, runner
@@ -55,7 +58,8 @@ def bench(
     specs = parse_all(codecs)
     chosen = OperatingPoint.parse_all(points, erase or "")
     wanted = measures.chosen(metrics)
-    missing = {metric.name: why for metric in wanted if (why := metric.unavailable())}
+    with judges.using(judge):
+        missing = {metric.name: why for metric in wanted if (why := metric.unavailable())}
     pictures = datasets.find(data)
     if limit is not None:
         pictures = runner.spread(pictures, limit)
@@ -70,6 +74,7 @@ def bench(
             output,
             workers=workers or os.cpu_count() or 1,
             ray_address=ray,
+            judge=judge,
             unavailable=missing,
             command=shlex.join(["sempic", *sys.argv[1:]]),
             progress=progress,

@@ -17,7 +17,7 @@ from sempic.taxonomy import VOID, Taxonomy, plain_name
 
 _MOST = 1 << 16
 _VOID_NAMES = ("void", "unlabeled", "unlabelled", "ignore")
-"""Classes of these names are void in any taxonomy, which is no news."""
+"""Classes of these names are void in any taxonomy: nobody is warned about them."""
 _SHOWN = 8
 """Longer lists of names are cut off in messages."""
 

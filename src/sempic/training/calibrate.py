@@ -1,4 +1,4 @@
-"""Teach a segmenter's card which pictures are of its kind: `sempic calibrate`; see `sempic.segmap.domain`.
+"""Write into a segmenter's card which pictures are of its kind: `sempic calibrate`; see `sempic.segmap.domain`.
 
 Half of the pictures, by a hash of their names, fit a logistic regression; the other half shows how often it is wrong.
 """
@@ -16,14 +16,15 @@ from numpy.typing import NDArray
 
 from sempic import datasets, runtime
 from sempic.errors import InputError
+from sempic.files import whole_file
 from sempic.segmap.domain import THIRDS, Domain, layout, logistic
 from sempic.segmap.segmenter import logits
 from sempic.training.config import RECIPES
 
 STREETS = RECIPES / "streets.txt"
 """The names of photographs that are streets, although their data sets are of other things."""
-STRENGTH = 10.0
-"""The pull of the weights towards 0, in pictures: weaker ones fitted the drives of the training frames."""
+PENALTY = 10.0
+"""The weight of the L2 penalty, in pictures: with smaller ones, the drives of the training frames were fitted."""
 WARNED = 0.95
 """The share of the pictures outside, of those to fit on, that the threshold lets be warned about."""
 _ROUNDS = 30
@@ -101,7 +102,9 @@ def calibrate(
         "warned": errors,
     }
     path = model.folder / "card.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"domain": card}, indent=1) + "\n")
+    text = json.dumps(json.loads(path.read_text()) | {"domain": card}, indent=1) + "\n"
+    with whole_file(path) as file:
+        file.write(text.encode())
     return errors
 
 
@@ -119,7 +122,7 @@ def _domain(name: str, sets: Sequence[DomainPictures]) -> Domain:
 
 
 def fit(inside: Sequence[Layout], outside: Sequence[Layout]) -> tuple[Layout, float]:
-    """Return weights and bias of a logistic regression that tells layouts inside from those outside.
+    """Return weights and bias of a logistic regression that separates layouts inside from those outside.
 
     Both kinds count the same, however many there are of each.
     """
@@ -127,11 +130,11 @@ def fit(inside: Sequence[Layout], outside: Sequence[Layout]) -> tuple[Layout, fl
     counts = np.where(wanted, 0.5 / len(inside), 0.5 / len(outside)) * len(numbers)
     mean, deviation = numbers.mean(0), numbers.std(0) + 1e-6
     x = np.c_[(numbers - mean) / deviation, np.ones(len(numbers))]
-    pull = np.diag([*[STRENGTH] * len(mean), 0.0])
+    penalty = np.diag([*[PENALTY] * len(mean), 0.0])
     found = np.zeros(x.shape[1])
     for _ in range(_ROUNDS):  # Newton's method
         p = logistic(x @ found)
-        gradient = x.T @ (counts * (p - wanted)) + pull @ found
-        found -= np.linalg.solve((x * (counts * p * (1 - p))[:, None]).T @ x + pull, gradient)
+        gradient = x.T @ (counts * (p - wanted)) + penalty @ found
+        found -= np.linalg.solve((x * (counts * p * (1 - p))[:, None]).T @ x + penalty, gradient)
     weights = found[:-1] / deviation
     return weights, float(found[-1] - weights @ mean)

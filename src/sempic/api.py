@@ -91,7 +91,10 @@ def analyse(image: Picture, spec: Spec, target: Target, share: float = 0.0) -> W
             f"what is decoded will look like one. Use the codec {AUTO}, or a conventional one."
         )
         writer.warnings += (said,)
-    return ProtectedWriter(writer, share, target.limit(writer.pixels)) if share else writer
+    limit = target.limit(writer.pixels)
+    if share:
+        writer = ProtectedWriter(writer, share, limit)
+    return writer.within(limit)
 
 
 def decode(

@@ -123,9 +123,10 @@ def _encode(image: NDArray[np.uint8], spec: Spec, target: Target) -> Encoded:
     settings = {name: value for name, value in spec.given.items() if hasattr(spec.settings, name)}
     key = (spec.codec.name, settings, image.tobytes())
     writer = _analysed.get(key, lambda: spec.codec.analyse(image, spec.settings))
+    limit = target.limit(writer.pixels)
     if spec.protect:
-        writer = ProtectedWriter(writer, spec.protect, target.limit(writer.pixels))
-    return write_stream(writer, target)
+        writer = ProtectedWriter(writer, spec.protect, limit)
+    return write_stream(writer.within(limit), target)
 
 
 def write_stream(writer: Writer, target: Target) -> Encoded:

@@ -124,6 +124,11 @@ class Writer(ABC):
     """Width times height of the original picture."""
     warnings: tuple[str, ...] = ()
     """A sentence for each thing about the picture that a user should know, such as classes that became void."""
+    smaller: Callable[[], Writer] | None = None
+    """Makes the writer of smaller streams of the same picture, for sizes for which this one has none."""
+    basic: int = 0
+    """The first step whose streams have all that a picture is made of: where it is too large, a `smaller` writer serves
+    better, if there is one."""
     outside: str = ""
     """What the picture does not look like although the model was trained for nothing else, such as "a street scene";
     empty where it looks like that, and where the segmenter cannot say."""
@@ -135,6 +140,17 @@ class Writer(ABC):
     @abstractmethod
     def write(self, step: int) -> bytes:
         """Return a complete stream; `step` is 0..steps - 1."""
+
+    def within(self, limit: int | None) -> Writer:
+        """Return this writer, or the first of the smaller ones whose basic step has at most `limit` bytes (None for any
+        number); the last one where none has."""
+        if limit is None or self.smaller is None or len(self.write(self.basic)) <= limit:
+            return self
+        return self.smaller().within(limit)
+
+    def lacks(self, step: int) -> tuple[str, ...]:
+        """Return a sentence for each thing that a user would expect and the stream of a step has no room for."""
+        return ()
 
 
 class Reading(ABC):

@@ -35,7 +35,7 @@ from sempic.codecs import base, enhancement, semantic
 from sempic.codecs.base import Codec, Decoded, Part, Reading, Rgb, Segmap, Writer
 from sempic.codecs.classic.picture import Ladder, ladder
 from sempic.codecs.colours import Colours
-from sempic.codecs.semantic import MAP_FACTORS, MAP_TYPE, Head, SemanticReading, SentColours, SentMap, Weights
+from sempic.codecs.semantic import AUTO, MAP_FACTORS, MAP_TYPE, Head, SemanticReading, SentColours, SentMap, Weights
 from sempic.codecs.tiles import as_planes, blend_tiled, grid_size, padded, run_tiled, to_pixels
 from sempic.coding import latents as latent_coder
 from sempic.coding import segmap as segmap_coder
@@ -79,7 +79,8 @@ class Settings(base.Settings):
     segmenter: an ONNX file that takes the place of the installed segmenter, or hf:NAME for a model of the Hugging Face
         Hub or a folder with one.
     classes: the classes that this segmenter finds: a taxonomy's name, or a file of names.
-    map: the size at which the segmap travels: "full", "half", "quarter" or "eighth".
+    map: the size at which the segmap travels: "full", "half", "quarter" or "eighth"; "auto" is a quarter, or an eighth
+        for sizes of the stream for which a quarter is too much.
     simplify: how many cells of the segmap may change for each bit that this saves; 0 changes none.
     model: the model to encode with, by name, folder or address; empty for the one that comes with Sempic.
     """
@@ -89,7 +90,7 @@ class Settings(base.Settings):
     segmap: Segmap | str | Path | None = None
     segmenter: str | Path | None = None
     classes: str | Path | None = None
-    map: str = "quarter"
+    map: str = AUTO
     simplify: float = 0.3
     model: str = ""
 
@@ -111,17 +112,23 @@ class Layered(Codec):
         """Segment the picture and run the encoder."""
         weights = LayeredWeights.of(runtime.model(settings.model, self.name))
         found = semantic.segmap_of(image, weights.taxonomy, settings.segmap, settings.segmenter, settings.classes)
-        full = found.segmap
-        factor, grid = MAP_FACTORS[settings.map], grid_size(*image.shape[:2])
-        sent_map = SentMap(simplify(shrink(full, factor), weights.map_tables(factor), settings.simplify), factor)
+
+        def writer(map: str, strength: float) -> Writer:
+            factor = MAP_FACTORS[map]
+            small = simplify(shrink(found.segmap, factor), weights.map_tables(factor), strength)
+            return self._writer(image, weights, SentMap(small, factor), settings.layers)
+
+        return semantic.writer_of(found, settings, writer)
+
+    def _writer(self, image: Rgb, weights: LayeredWeights, sent_map: SentMap, layers: int) -> _LayeredWriter:
+        """Run the encoder under a segmap."""
+        grid = grid_size(*image.shape[:2])
         quarter, whole = sent_map.quarter(*grid), padded(image)
         colours = SentColours.measure(weights, whole, quarter)
         network, one_hot = weights.model.network("encoder"), weights.one_hot(quarter)
         base, fine = run_tiled(network, *grid, image=as_planes(whole), segmap=one_hot)
         header = weights.header(self.id, image)
-        writer = _LayeredWriter(header, image, weights, sent_map, colours, base, fine, settings)
-        writer.warnings, writer.outside = found.warnings, found.outside
-        return writer
+        return _LayeredWriter(header, image, weights, sent_map, colours, base, fine, layers)
 
     def read(self, stream: Stream, model: runtime.Model | None = None) -> Reading:
         """Return what a stream contains: its latents, and its layers, whose pictures are not decoded yet."""
@@ -160,9 +167,9 @@ class _LayeredWriter(Writer):
         colours: SentColours,
         base: Array,
         fine: Array,
-        settings: Settings,
+        layers: int,
     ) -> None:
-        self.header, self.image, self.weights, self.settings = header, image, weights, settings
+        self.header, self.image, self.weights, self.layers = header, image, weights, layers
         self.colours, self.base, self.fine, self.factor = colours, base, fine, sent_map.factor
         self.pixels = header.width * header.height
         self.steps = 1 + len(colours.objects) + 2 * weights.rates + len(LADDER)
@@ -196,7 +203,7 @@ class _LayeredWriter(Writer):
         if step <= 0:
             return []
         last = max(step - 1, self._first_layer)
-        count = min(self.settings.layers, -(-(last + 1) // APART))
+        count = min(self.layers, -(-(last + 1) // APART))
         return self._layers_at(*((last + 1) * number // count - 1 for number in range(1, count + 1)))
 
     def _layers_at(self, *steps: int) -> list[bytes]:

@@ -15,6 +15,9 @@ class ProtectedWriter(Writer):
 
     def __init__(self, writer: Writer, share: float, limit: int | None) -> None:
         self.steps, self.pixels, self.warnings = writer.steps, writer.pixels, writer.warnings
+        self.basic, smaller = writer.basic, writer.smaller
+        if smaller is not None:
+            self.smaller = lambda: ProtectedWriter(smaller(), share, limit)
         self._writer, self._share, self._limit = writer, share, limit
 
     def write(self, step: int) -> bytes:

@@ -261,14 +261,14 @@ def test_detail_costs_no_more_likeness_than_it_may():
     base, _, layers = steps_of(writer)
     drawn = sempic.decode(writer.write(base[-1])).image
     strengths = []
-    for number in (0, 3, 7, 12, 22):
+    for number in (0, 3, 8, 18):
         scale, qp = LADDER[number]
         payloads = enhancement.encode(image, drawn, [(scale, qp)], DETAIL_COST)
         last, _ = enhancement.decode(payloads, 160, 120)
-        allowed = 0.2 * 2 ** ((qp - 34) / 5) if qp > 30 else 0
+        allowed = 1.2 * 2 ** ((qp - 34) / 5)
         assert psnr(image, last.shown(drawn)) > psnr(image, last.rgb) - allowed - 0.1
         strengths.append(last.strength)
-        if number >= 12:
+        if number >= 8:
             assert read(writer.write(layers[number])).payloads == payloads
     assert strengths[0] > 0
     assert strengths == sorted(strengths, reverse=True)

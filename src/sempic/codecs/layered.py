@@ -50,10 +50,10 @@ PLACES = {"base": 1, "fine": 2}
 """Latents have so many places for 16 pixels of height or width."""
 STEPS_BETWEEN = 8
 """Between two rates with gains of their own there are so many steps."""
-LADDER: Ladder = ladder(quarter=(), half=(), full=range(44, 15, -1))
+LADDER: Ladder = ladder(quarter=(), half=(), full=range(40, 15, -1))
 """The steps of the last layer: scale and quantiser (QP)."""
-DETAIL_COST = 0.2
-"""Layers may cost so many decibels of PSNR for the base's detail."""
+DETAIL_COST = 1.2
+"""The base's detail may cost a layer so many decibels of PSNR at the quantiser of `enhancement.QP`."""
 APART = 6
 """Layers are at least so many steps of the ladder apart."""
 MAX_LAYERS = 8

@@ -70,7 +70,7 @@ def room(module: str) -> str:
 FLOORS = {
     **dict.fromkeys(("errors",), 0),
     **dict.fromkeys(("container", "taxonomy", "files", "fetch", "scene", "sheet"), 1),
-    **dict.fromkeys(("coding", "pixels", "labels", "runtime", "efficientnet", "lpips"), 2),
+    **dict.fromkeys(("coding", "pixels", "labels", "runtime", "efficientnet", "lpips", "tree"), 2),
     **dict.fromkeys(("segmap", "link", "pool", "datasets"), 3),
     **dict.fromkeys(("codecs", "inventory"), 4),
     **dict.fromkeys(("rate",), 5),

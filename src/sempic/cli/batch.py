@@ -57,8 +57,8 @@ def encode(
     """Write every picture below SOURCE as a stream: a/b.jpg becomes a/b.jpg.smp, so no two can meet in one name.
 
     Streams that are in DEST, and whole, are not written again: an interrupted run goes on where it stopped. Hidden
-    files and those without the suffix of a picture are left out. Failures are listed at the end, and the exit code is
-    then 1.
+    files, those without the suffix of a picture, pipes and devices are left out and counted. Failures are listed at
+    the end, and the exit code is then 1.
 
     \b
     Examples:
@@ -85,10 +85,10 @@ def decode(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write the picture in every stream below SOURCE: a/b.jpg.smp becomes a/b.jpg.png.
+    """Write the picture in every stream below SOURCE: a/b.jpg.smp becomes a/b.jpg.png, and a/b.smp a/b.decoded.png.
 
     Pictures that are in DEST, and whole, are not written again: an interrupted run goes on where it stopped. Files
-    without the suffix .smp are left out. Failures are listed at the end, and the exit code is then 1.
+    without the suffix .smp are left out and counted. Failures are listed at the end, and the exit code is then 1.
 
     \b
     Examples:
@@ -115,7 +115,10 @@ def _run(task: Task, source: str, dest: str, workers: int | None, ray: str | Non
         common.warn([first if len(names) == 1 else f"{len(names)} files, the first of them {first}"])
     for name, why in found.failed.items():
         common.say(f"failed: {common.about(name, why)}")
-    text = f"{found.written} written, {found.finished} finished before, {len(found.failed)} failed in {seconds:.1f} s"
+    text = (
+        f"{found.written} written, {found.finished} finished before, {found.left_out} left out, "
+        f"{len(found.failed)} failed in {seconds:.1f} s"
+    )
     common.report(found.to_json() | {"seconds": round(seconds, 3)}, text, as_json, dest)
     if found.failed:
         raise typer.Exit(1)

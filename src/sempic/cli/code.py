@@ -1,4 +1,4 @@
-"""One picture or stream: encode, decode, inspect, channel, compare."""
+"""Pictures and streams: encode, decode, inspect, channel, compare."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import json
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from sempic import api
-from sempic.cli import common
+from sempic.cli import common, several
 from sempic.cli.common import (
     AsJson,
     Bpp,
@@ -36,9 +36,18 @@ from sempic.link.channel import PACKET, transmit
 
 
 def encode(
-    source: Annotated[str, typer.Argument(metavar="IN", help="The picture; - reads standard input.")],
+    sources: Annotated[
+        list[str],
+        typer.Argument(metavar="IN…", help="Pictures, or patterns such as 'photos/*.jpg'; - reads standard input."),
+    ],
     output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="OUT.smp", help="IN.smp if left out; - is standard output.")
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="OUT.smp|DIR",
+            help="IN.smp if left out; - is standard output. Of several inputs, the folder for the streams.",
+        ),
     ] = None,
     codec: CodecName = api.CODEC,
     settings: common.Settings = None,
@@ -60,7 +69,7 @@ def encode(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write a picture as a stream.
+    """Write a picture as a stream, or each of several pictures.
 
     Every codec has settings of its own, which `sempic codecs NAME` lists. They are given by --codec or --set.
 
@@ -68,6 +77,7 @@ def encode(
     Examples:
       sempic encode street.jpg
       sempic encode street.jpg -o small.smp --bytes 600
+      sempic encode 'photos/*.jpg' extra.png -o streams --bytes 900
       sempic encode street.jpg --keep "pedestrian=1,sky=0" --bpp 0.03 --force
       sempic encode street.jpg --codec layered --set layers=4 --bpp 0.3 -o street-layered.smp
       sempic encode street.jpg --codec spic:scale=6+map=half --bpp 0.09 -o street-spic.smp
@@ -79,30 +89,44 @@ def encode(
       cat street.jpg | sempic encode - > street.smp
     """
     target = common.target_of(quality, bpp, size)
-    output = common.output_name(source, output, ".smp", force)
+    jobs = several.Jobs.of(sources, output, ".smp")
     spec = common.spec_of(
         codec, settings, protect, keep=keep, segmap=segmap, segmenter=segmenter, classes=classes, model=model
     )
-    picture = common.read_image(source)
-    start = time.perf_counter()
-    writer = api.analyse(picture, spec, target, spec.protect)
-    data = target.write(writer)
-    seconds = time.perf_counter() - start
-    common.write(output, data, force)
-    common.warn(writer.warnings)
-    height, width = picture.shape[:2]
-    bits = 8 * len(data) / (width * height)
-    name = api.inspect(data, model=spec.model).codec if spec.outside else spec.codec.name
-    report = {"output": output, "codec": name, "width": width, "height": height, "bytes": len(data), "bpp": bits}
-    text = f"{output}: {len(data)} bytes, {bits:.4f} bpp ({name}, {width} × {height}) in {seconds:.2f} s"
-    report |= {"seconds": round(seconds, 3), "warnings": list(writer.warnings)}
-    common.report(report, text, as_json, output)
+    if not jobs.alone and getattr(spec.settings, "segmap", None) is not None:
+        raise typer.BadParameter("A segmap is that of one picture.")
+
+    def work(source: str, output: str | None) -> tuple[dict[str, Any], str]:
+        output = common.output_name(source, output, ".smp", force)
+        picture = common.read_image(source)
+        start = time.perf_counter()
+        writer = api.analyse(picture, spec, target, spec.protect)
+        data = target.write(writer)
+        seconds = time.perf_counter() - start
+        common.write(output, data, force)
+        height, width = picture.shape[:2]
+        bits = 8 * len(data) / (width * height)
+        name = api.inspect(data, model=spec.model).codec if spec.outside else spec.codec.name
+        report = {"output": output, "codec": name, "width": width, "height": height, "bytes": len(data), "bpp": bits}
+        text = f"{output}: {len(data)} bytes, {bits:.4f} bpp ({name}, {width} × {height}) in {seconds:.2f} s"
+        return report | {"seconds": round(seconds, 3), "warnings": list(writer.warnings)}, text
+
+    jobs.run(work, as_json)
 
 
 def decode(
-    source: Stream,
+    sources: Annotated[
+        list[str],
+        typer.Argument(metavar="IN.smp…", help="Streams, or patterns such as 'streams/*.smp'; - reads standard input."),
+    ],
     output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="OUT.png", help="IN.png if left out; - is standard output.")
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="OUT.png|DIR",
+            help="IN.decoded.png if left out; - is standard output. Of several inputs, the folder for the pictures.",
+        ),
     ] = None,
     segmap_out: Annotated[
         Path | None, typer.Option(metavar="PNG", help="Also write the segmap, as a palette PNG of class ids.")
@@ -122,14 +146,16 @@ def decode(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write the picture in a stream.
+    """Write the picture in a stream, or in each of several streams.
 
     A sentence on standard error names each part of the stream that is missing or damaged; the picture shows what is
     left.
 
     \b
     Examples:
+      sempic decode street.smp
       sempic decode street.smp -o decoded.png
+      sempic decode 'streams/*.smp' -o pictures
       sempic decode street.smp -o decoded.png --segmap-out classes.png
       sempic decode street.smp -o base.png --layers base
       sempic decode street-spic.smp --set steps=4 --set guidance=1.5
@@ -138,31 +164,40 @@ def decode(
     if layers not in ("base", "all") and not layers.isdecimal():
         raise typer.BadParameter(f"The layers can be base, all or a number, not '{layers}'.")
     count = None if layers == "all" else 0 if layers == "base" else int(layers)
-    output = common.output_name(source, output, ".png", force)
-    if segmap_out is not None:
-        common.output_name(source, str(segmap_out), ".png", force)
-        if Path(output).resolve() == segmap_out.resolve():
-            raise typer.BadParameter("The picture and the segmap need two names.")
-    data, form = common.read(source), common.picture_format(output)
+    jobs = several.Jobs.of(sources, output, ".decoded.png")
+    if not jobs.alone and segmap_out is not None:
+        raise typer.BadParameter("--segmap-out is for one stream.")
 
-    from PIL import Image
+    def work(source: str, output: str | None) -> tuple[dict[str, Any], str]:
+        output = common.output_name(source, output, ".decoded.png", force)
+        if segmap_out is not None:
+            common.output_name(source, str(segmap_out), "", force)
+            if Path(output).resolve() == segmap_out.resolve():
+                raise typer.BadParameter("The picture and the segmap need two names.")
+            if segmap_out.suffix.lower() not in ("", ".png"):
+                raise InputError(f"The segmap is written as PNG; give '{segmap_out}' the suffix .png.")
+        data, form = common.read(source), common.picture_format(output)
 
-    start = time.perf_counter()
-    info, reading = api.describe(data, model=model)
-    chosen = options_of(codec_of(info.codec), options or [])
-    with common.progress("network passes", transient=True) as progress:
-        decoded = reading.draw(replace(chosen, progress=progress), count)
-    seconds = time.perf_counter() - start
-    if segmap_out is not None:
-        if decoded.segmap is None or decoded.taxonomy is None:
-            raise InputError("The stream carries no segmap; leave --segmap-out away.")
-        common.write(str(segmap_out), labels_png(decoded.segmap, decoded.taxonomy), force)
-    picture = Image.fromarray(decoded.image)
-    common.write(output, saved(picture, form), force)
-    common.warn(decoded.warnings)
-    report = {"output": output, "width": picture.width, "height": picture.height, "seconds": round(seconds, 3)}
-    text = f"{output}: {picture.width} × {picture.height} in {seconds:.2f} s"
-    common.report(report | {"warnings": list(decoded.warnings)}, text, as_json, output)
+        from PIL import Image
+
+        start = time.perf_counter()
+        info, reading = api.describe(data, model=model)
+        chosen = options_of(codec_of(info.codec), options or [])
+        with common.progress("network passes", transient=True) as progress:
+            decoded = reading.draw(replace(chosen, progress=progress), count)
+        seconds = time.perf_counter() - start
+        picture = Image.fromarray(decoded.image)
+        made = saved(picture, form)
+        if segmap_out is not None:
+            if decoded.segmap is None or decoded.taxonomy is None:
+                raise InputError("The stream carries no segmap; leave --segmap-out away.")
+            common.write(str(segmap_out), labels_png(decoded.segmap, decoded.taxonomy), force)
+        common.write(output, made, force)
+        report = {"output": output, "width": picture.width, "height": picture.height, "seconds": round(seconds, 3)}
+        text = f"{output}: {picture.width} × {picture.height} in {seconds:.2f} s"
+        return report | {"warnings": list(decoded.warnings)}, text
+
+    jobs.run(work, as_json)
 
 
 def inspect(source: Stream, model: ModelName = None, as_json: AsJson = False) -> None:

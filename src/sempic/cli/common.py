@@ -16,9 +16,9 @@ import typer
 from sempic.codecs import CODECS
 from sempic.codecs.spec import AUTO, INSIDE, OUTSIDE, PROTECT, Spec
 from sempic.errors import InputError
-from sempic.files import whole_file
+from sempic.files import saved, whole_file
 from sempic.link import protection
-from sempic.pixels import read_picture
+from sempic.pixels import opened, read_picture
 from sempic.rate import Target
 
 if TYPE_CHECKING:
@@ -126,8 +126,10 @@ def output_name(source: str, output: str | None, suffix: str, force: bool) -> st
         output = "-" if source == "-" else str(Path(source).with_suffix(suffix))
     if output != "-":
         path = Path(output)
+        if source != "-" and path.exists() and Path(source).exists() and path.samefile(source):
+            raise InputError(f"'{output}' is the input itself; give another name with -o.")
         if path.is_dir():
-            raise InputError(f"The output '{output}' is a folder; name a file.")
+            raise InputError(f"The output '{output}' is a folder; name a file, or '{path}/' to write into it.")
         if not path.parent.is_dir():
             raise InputError(f"The folder '{path.parent}' does not exist.")
         if path.is_file() and not force:
@@ -136,13 +138,19 @@ def output_name(source: str, output: str | None, suffix: str, force: bool) -> st
 
 
 def picture_format(target: str) -> str:
-    """Return the picture format that a file's suffix asks for."""
+    """Return the picture format that a file's suffix asks for; raise `InputError` where it cannot be written."""
     from PIL import Image
 
     suffix = ".png" if target == "-" else Path(target).suffix.lower()
     form = Image.registered_extensions().get(suffix)
     if form is None or form not in Image.SAVE:
         raise InputError(f"'{target}' has no suffix of a picture format that can be written, such as .png.")
+    trial = Image.new("RGB", (300, 200))  # some formats take other modes or sizes alone, or need what is not installed
+    data = saved(trial, form)
+    if form in Image.OPEN:
+        with opened(data, target) as found:
+            if found.size != trial.size:
+                raise InputError(f"'{target}' has the suffix of a format that has sizes of its own; take .png.")
     return form
 
 
@@ -159,7 +167,7 @@ def write(target: str, data: bytes, force: bool) -> None:
             return
         with whole_file(path) as file:
             file.write(data)
-            output_name(target, target, "", force)  # it may have come into being meanwhile
+            output_name("-", target, "", force)  # it may have come into being meanwhile
     except OSError as error:
         raise OSError(error.errno, error.strerror, target) from error
 

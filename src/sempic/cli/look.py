@@ -114,7 +114,7 @@ def demo(
     if image is None:
         files["scene.png"] = saved(Image.fromarray(picture), "PNG")
     for name, data in files.items():
-        common.write(str(output / name), data, force=True)
+        common.write(common.output_name(image or "-", str(output / name), "", force=True), data, force=True)
     common.table(f"{picture.shape[1]} × {picture.shape[0]}", work.COLUMNS, rows)
     print("wrote", ", ".join(str(output / name) for name in files))
 

@@ -21,6 +21,7 @@ import sempic
 from sempic import datasets, runtime
 from sempic.codecs.semantic import MAP_FACTORS
 from sempic.errors import InputError
+from sempic.files import part_name
 from sempic.segmap.resample import shrink
 from sempic.taxonomy import Taxonomy
 from sempic.taxonomy import load as load_taxonomy
@@ -152,7 +153,7 @@ def export(run: Path, folder: Path) -> Exported:
     options = config.of_run(run)
     if folder.exists():
         raise InputError(f"'{folder}' exists; give another name with --out, or remove it.")
-    part = folder.parent / f".{folder.name}.{os.getpid()}.part" / folder.name
+    part = folder.parent / part_name(folder.name) / folder.name
     part.mkdir(parents=True)
     try:
         made, kind = Export(run, part), options.recipe_type()

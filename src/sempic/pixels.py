@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from sempic import extras
 from sempic.container import check_size
 from sempic.errors import InputError, SempicError
 
@@ -161,7 +162,7 @@ def _identified(file: BytesIO | Path, name: str) -> Image:
     try:
         from pillow_heif import HeifImageFile
     except ImportError:
-        raise InputError(f"'{name}' is a HEIF picture, which needs pillow-heif: pip install pillow-heif.") from None
+        raise InputError(f"'{name}' is a HEIF picture, which needs pillow-heif: {extras.install('heif')}.") from None
     picture: Image.Image = HeifImageFile(file)
     return picture
 

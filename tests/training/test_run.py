@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from sempic.cli import app
 from sempic.errors import InputError
+from sempic.extras import install
 from sempic.training import config, run
 
 COMMAND = [sys.executable, "-c", "from sempic.cli import main; main()"]
@@ -136,4 +137,4 @@ def test_without_pytorch_a_sentence_says_how_to_get_it(folder):
     command = [sys.executable, "-c", hide, "train", "spic"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert done.returncode == 1
-    assert done.stderr == "sempic: Training needs torch; install it with: pip install 'sempic[train]'.\n"
+    assert done.stderr == f"sempic: Training needs the package torch: {install('train')}.\n"

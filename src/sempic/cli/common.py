@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sempic import extras
 from sempic.codecs import CODECS
 from sempic.codecs.spec import AUTO, INSIDE, OUTSIDE, PROTECT, Spec
 from sempic.errors import InputError
@@ -188,7 +189,7 @@ def training(module: str) -> Any:
     try:
         return import_module(f"sempic.training.{module}")
     except ModuleNotFoundError as error:
-        raise InputError(f"Training needs {error.name}; install it with: pip install 'sempic[train]'.") from None
+        raise InputError(f"Training needs the package {error.name}: {extras.install('train')}.") from None
 
 
 def report(values: dict[str, Any], text: str, as_json: bool, target: str) -> None:

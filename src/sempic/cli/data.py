@@ -57,7 +57,7 @@ def refine(
     taxonomy: Annotated[str, typer.Argument(metavar="TO", help="The finer taxonomy.")],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="A new folder for pictures and labels.")],
 ) -> None:
-    """Split labels into more classes, to train segmenters on; needs pip install 'sempic[train]'.
+    """Split labels into more classes, to train segmenters on; needs the extra `train`.
 
     A pretrained network (ESPNetv2, from SEMPIC_WEIGHTS) chooses among the classes that are merged into the true one.
 

@@ -40,7 +40,7 @@ def train(
         bool, typer.Option("--dry-run", help="Print the configuration, and the time and memory of a step.")
     ] = False,
 ) -> None:
-    """Train a model; needs pip install 'sempic[train]'.
+    """Train a model; needs the extra `train`.
 
     Runs on the CPU or one GPU as it is, on several by torchrun --nproc-per-node N --no-python sempic train …
 

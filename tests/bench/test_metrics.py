@@ -300,9 +300,7 @@ def test_lite0_sees_each_picture_once(monkeypatch):
 
 def test_what_lite0_lacks_is_named(monkeypatch):
     monkeypatch.setattr(metrics.importlib.util, "find_spec", lambda name: None)
-    assert METRICS["lite0_kernel"].unavailable() == (
-        f"EfficientNet-Lite0 needs the package torch: {install('train')}."
-    )
+    assert METRICS["lite0_kernel"].unavailable() == (f"EfficientNet-Lite0 needs the package torch: {install('train')}.")
     assert "scipy" in METRICS["ms_ssim"].unavailable()
 
 

@@ -111,7 +111,7 @@ def test_tensorboard_is_optional(tmp_path, monkeypatch):
 def test_sq_gan_is_trained_in_three_stages(tmp_path, monkeypatch):
     trained = []
     monkeypatch.setattr(
-        run, "_train", lambda out, minutes: trained.append(out.relative_to(tmp_path)) or len(trained) != 2
+        run, "_train", lambda out, minutes, quiet: trained.append(out.relative_to(tmp_path)) or len(trained) != 2
     )
     run.start(tmp_path / "r", "sqgan", ["steps=5", "variance_covariance=0.25"])
     stages = {path.parent.name: json.loads(path.read_text()) for path in tmp_path.glob("r/**/config.json")}

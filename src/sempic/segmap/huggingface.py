@@ -27,9 +27,7 @@ class HubSegmenter:
             import torch
             from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
         except ImportError:
-            raise ModelError(
-                f"Segmenters of the Hub need transformers and torch: {extras.install('hf')}."
-            ) from None
+            raise ModelError(f"Segmenters of the Hub need transformers and torch: {extras.install('hf')}.") from None
         self.name, folder = f"{fetch.HUB}{name}", _folder(name)
         self._torch, self._device = torch, "cuda" if torch.cuda.is_available() else "cpu"
         if threads := runtime.threads():

@@ -134,7 +134,7 @@ def test_a_users_original_is_never_replaced(folder, stream):
 
 
 def test_the_demo_does_not_replace_its_own_picture(folder, monkeypatch):
-    monkeypatch.setattr("sempic.demo.run", lambda picture, sizes: ([], Image.new("RGB", (20, 20)), {}))
+    monkeypatch.setattr("sempic.demo.run", lambda *given: ([], Image.new("RGB", (20, 20)), {}))
     (folder / "street.png").rename(folder / "demo.png")
     before = (folder / "demo.png").read_bytes()
     assert "is the input itself" in complaint(run(folder, "demo", "demo.png", "-o", "."))

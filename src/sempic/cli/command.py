@@ -88,9 +88,12 @@ def _shell(line: str, width: int) -> list[str]:
         return [line]
     indent = " " * (len(line) - len(line.lstrip()))
     room = width - len(" \\")
-    together = rf"(?<= )--?[a-z-]+ [^- ].{{,{room - len(indent) - 8}}}?(?= |$)"
-    for pattern in ('"[^"]*"', together):
-        line = re.sub(pattern, lambda found: found[0].replace(" ", _GLUE), line)
+
+    def glued(found: re.Match[str]) -> str:
+        return found[0].replace(" ", _GLUE) if len(indent + "  " + found[0]) <= room else found[0]
+
+    for pattern in ('"[^"]*"', r"(?<= )--?[a-z-]+ [^- ]\S*"):
+        line = re.sub(pattern, glued, line)
     *parts, last = wrapped(line.lstrip(), room, indent, indent + "  ")
     return [part.replace(_GLUE, " ") for part in (*(f"{part} \\" for part in parts), last)]
 

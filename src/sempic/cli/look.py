@@ -62,25 +62,36 @@ def models(as_json: AsJson = False) -> None:
       sempic models
       sempic models --json
     """
-    found = [
-        {
-            "name": model.card.name,
-            "kind": model.card.kind,
-            "taxonomy": model.taxonomy.name,
-            "parameters": model.card.parameters,
-            "bytes": model.size,
-            "fingerprint": f"{model.card.fingerprint:04x}",
-            "summary": model.card.summary,
-        }
-        for model in runtime.models()
-    ]
+    installed = runtime.models()
     if as_json:
+        found = [
+            {
+                "name": model.card.name,
+                "kind": model.card.kind,
+                "taxonomy": model.taxonomy.name,
+                "parameters": model.card.parameters,
+                "bytes": model.size,
+                "fingerprint": f"{model.card.fingerprint:04x}",
+                "summary": model.card.summary,
+            }
+            for model in installed
+        ]
         print(json.dumps(found, indent=2))
         return
-    rows = [tuple(f"{v:,}" if isinstance(v, int) else str(v) for v in list(model.values())[:-1]) for model in found]
-    common.table("models", ("name", "kind", "taxonomy", "parameters", "bytes", "fingerprint"), rows)
-    for model in found:
-        common.line(f"{model['name']}: {model['summary']}")
+    rows = [
+        (
+            model.card.name,
+            model.card.kind,
+            model.taxonomy.name,
+            f"{model.card.parameters:,}",
+            f"{model.size / 1e6:.1f}",
+            f"{model.card.fingerprint:04x}",
+        )
+        for model in installed
+    ]
+    common.table("models", ("name", "kind", "taxonomy", "parameters", "MB", "fingerprint"), rows)
+    for model in installed:
+        common.line(f"{model.card.name}: {model.card.summary}")
 
 
 def demo(

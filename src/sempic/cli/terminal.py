@@ -67,7 +67,7 @@ def table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]])
     from rich.measure import Measurement
     from rich.table import Table
 
-    made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     for place, name in enumerate(columns):
         cells = [row[place] for row in rows]
         numbers = all(cell[:1].isdigit() for cell in cells)
@@ -79,14 +79,16 @@ def table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]])
     console = _console()
     if Measurement.get(console, console.options.update_width(_ENDLESS), made).minimum <= console.width:
         console.print(made)
+        print()
         return
     line(title)
+    print()
     for first, *others in rows:
-        print()
         line(first)
         for name, cell in zip(columns[1:], others, strict=True):
             if cell:
                 line(f"{name}: {cell}" if name else cell, indent="  ")
+        print()
 
 
 @contextmanager
@@ -109,8 +111,11 @@ def progress(title: str, transient: bool = False, quiet: bool = False) -> Iterat
         show.daemon = True
 
         def count(done: int, total: int) -> None:
-            more = transient and done == total  # what is not counted
-            bar.update(task, completed=done, total=None if more else total, count="" if more else f"{done}/{total}")
+            if transient and done == total:
+                bar.tasks[0].total = None  # what follows is not counted
+                bar.update(task, count="")
+            else:
+                bar.update(task, completed=done, total=total, count=f"{done}/{total}")
 
         show.start()
         try:

@@ -68,7 +68,7 @@ def room(module: str) -> str:
 # -- imports ----------------------------------------------------------------------------------------------------------
 
 FLOORS = {
-    **dict.fromkeys(("errors",), 0),
+    **dict.fromkeys(("errors", "extras"), 0),
     **dict.fromkeys(("container", "taxonomy", "files", "fetch", "scene", "sheet"), 1),
     **dict.fromkeys(("coding", "pixels", "labels", "runtime", "efficientnet", "lpips", "tree"), 2),
     **dict.fromkeys(("segmap", "link", "pool", "datasets"), 3),

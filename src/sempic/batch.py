@@ -27,7 +27,7 @@ from sempic.codecs.spec import Spec
 from sempic.errors import BudgetError, InputError, SempicError, StreamError, sentence
 from sempic.files import saved
 from sempic.link import protection
-from sempic.pixels import Picture, is_picture_name, opened, read_picture
+from sempic.pixels import Picture, PixelSize, is_picture_name, opened, read_picture
 from sempic.pool import pools
 from sempic.rate import Target
 from sempic.tree import Tree, is_hidden
@@ -62,10 +62,14 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class Encoding:
-    """Pictures to streams, each under the same codec and settings, and to the same target."""
+    """Pictures to streams, each under the same codec and settings, and to the same target.
+
+    `within` is the size to which larger pictures are scaled down.
+    """
 
     spec: Spec
     target: Target = field(default_factory=Target)
+    within: PixelSize | None = None
 
     takes = "pictures"
 
@@ -97,6 +101,9 @@ class Encoding:
             other |= header.fingerprint != model.card.fingerprint
         limit = self.target.limit(header.width * header.height)
         above = limit is not None and len(made) > limit
+        above |= self.within is not None and not (
+            header.width <= self.within.width and header.height <= self.within.height
+        )
         if above or other:
             raise InputError(
                 "There is a stream of another codec, model or protection, or above this size; "
@@ -107,7 +114,7 @@ class Encoding:
     def convert(self, data: bytes, name: str) -> tuple[bytes, tuple[str, ...]]:
         """Encode a picture."""
         picture, warnings = read_picture(data, name)
-        made, more = self._encoded(picture)
+        made, more = self._encoded(self.within.shrink(picture) if self.within else picture)
         return made, (*warnings, *more)
 
     def _encoded(self, picture: Picture) -> tuple[bytes, tuple[str, ...]]:

@@ -22,9 +22,11 @@ from sempic.cli.common import (
     ModelName,
     Protect,
     Quality,
+    Quiet,
     Segmenter,
     Size,
     Stream,
+    Within,
 )
 from sempic.codecs import CODECS
 from sempic.codecs import codec as codec_of
@@ -54,6 +56,7 @@ def encode(
     quality: Quality = None,
     bpp: Bpp = None,
     size: Size = None,
+    within: Within = None,
     keep: Keep = None,
     segmap: Annotated[
         Path | None,
@@ -68,6 +71,7 @@ def encode(
     protect: Protect = False,
     force: Force = False,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Write a picture as a stream, or each of several pictures.
 
@@ -76,7 +80,7 @@ def encode(
     \b
     Examples:
       sempic encode street.jpg
-      sempic encode street.jpg -o small.smp --bytes 600
+      sempic encode street.jpg -o small.smp --bytes 1kB --size 480x360
       sempic encode 'photos/*.jpg' extra.png -o streams --bytes 900
       sempic encode street.jpg --keep "pedestrian=1,sky=0" --bpp 0.03 --force
       sempic encode street.jpg --codec layered --set layers=4 --bpp 0.3 -o street-layered.smp
@@ -98,10 +102,11 @@ def encode(
 
     def work(source: str, output: str | None) -> tuple[dict[str, Any], str]:
         output = common.output_name(source, output, ".smp", force)
-        picture = common.read_image(source)
+        picture = common.read_image(source, within)
         start = time.perf_counter()
-        writer = api.analyse(picture, spec, target, spec.protect)
-        data = target.write(writer)
+        with common.progress(source, transient=True, quiet=quiet):
+            writer = api.analyse(picture, spec, target, spec.protect)
+            data = target.write(writer)
         seconds = time.perf_counter() - start
         common.write(output, data, force)
         height, width = picture.shape[:2]
@@ -111,7 +116,7 @@ def encode(
         text = f"{output}: {len(data)} bytes, {bits:.4f} bpp ({name}, {width} × {height}) in {seconds:.2f} s"
         return report | {"seconds": round(seconds, 3), "warnings": list(writer.warnings)}, text
 
-    jobs.run(work, as_json)
+    jobs.run(work, as_json, quiet)
 
 
 def decode(
@@ -145,6 +150,7 @@ def decode(
     model: ModelName = None,
     force: Force = False,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Write the picture in a stream, or in each of several streams.
 
@@ -176,14 +182,14 @@ def decode(
                 raise typer.BadParameter("The picture and the segmap need two names.")
             if segmap_out.suffix.lower() not in ("", ".png"):
                 raise InputError(f"The segmap is written as PNG; give '{segmap_out}' the suffix .png.")
-        data, form = common.read(source), common.picture_format(output)
+        data, form = common.read_stream(source), common.picture_format(output)
 
         from PIL import Image
 
         start = time.perf_counter()
-        info, reading = api.describe(data, model=model)
-        chosen = options_of(codec_of(info.codec), options or [])
-        with common.progress("network passes", transient=True) as progress:
+        with common.progress(source, transient=True, quiet=quiet) as progress:
+            info, reading = api.describe(data, model=model)
+            chosen = options_of(codec_of(info.codec), options or [])
             decoded = reading.draw(replace(chosen, progress=progress), count)
         seconds = time.perf_counter() - start
         picture = Image.fromarray(decoded.image)
@@ -197,7 +203,7 @@ def decode(
         text = f"{output}: {picture.width} × {picture.height} in {seconds:.2f} s"
         return report | {"warnings": list(decoded.warnings)}, text
 
-    jobs.run(work, as_json)
+    jobs.run(work, as_json, quiet)
 
 
 def inspect(source: Stream, model: ModelName = None, as_json: AsJson = False) -> None:
@@ -209,7 +215,7 @@ def inspect(source: Stream, model: ModelName = None, as_json: AsJson = False) ->
       sempic inspect street.smp --json
       sempic inspect street-mine.smp --model my-model
     """
-    info = api.inspect(common.read(source), model=model)
+    info = api.inspect(common.read_stream(source), model=model)
     if as_json:
         print(json.dumps(info.to_json(), indent=2))
         return
@@ -218,9 +224,9 @@ def inspect(source: Stream, model: ModelName = None, as_json: AsJson = False) ->
     made = f"{info.codec} {info.model}".strip()
     common.table(f"{made}, {info.width} × {info.height}", ("part", "bytes", "share", ""), rows)
     if info.taxonomy:
-        print(f"taxonomy: {info.taxonomy}")
+        common.line(f"taxonomy: {info.taxonomy}")
     for name, value in info.detail.items():
-        print(f"{name}: {value}")
+        common.line(f"{name}: {value}")
     common.warn(info.warnings)
 
 
@@ -233,6 +239,7 @@ def channel(
     packet: Annotated[int, typer.Option(metavar="N", help="Bytes per packet.")] = PACKET,
     force: Force = False,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Send a stream over a simulated link that loses packets and flips bits.
 
@@ -248,12 +255,15 @@ def channel(
     common.write(output, received.data, force)
     report = {"output": output, "packets": received.packets, "lost": received.lost, "flips": received.flips}
     text = f"{output}: {received.lost} of {received.packets} packets lost, {received.flips} bits flipped"
-    common.report(report, text, as_json, output)
+    common.report(report, text, as_json, output, quiet)
 
 
 def compare(
     source: Annotated[str, typer.Argument(metavar="IMAGE", help="The picture; - reads standard input.")],
-    size: Annotated[int, typer.Option("--bytes", metavar="N", help="At most so many bytes.")],
+    size: Annotated[
+        int,
+        typer.Option("--bytes", metavar="N", parser=common.BYTES, help=f"At most so many bytes; {common.IN_BYTES}."),
+    ],
     codecs: Annotated[
         str | None,
         typer.Option(metavar="A,B", help="Codecs, with settings as sqgan:map=half+simplify=0.3; all if left out."),
@@ -261,7 +271,9 @@ def compare(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="OUT", help="A picture, or a page if it ends in .html.")
     ] = Path("compare.png"),
+    within: Within = None,
     force: Force = False,
+    quiet: Quiet = False,
 ) -> None:
     """Show what each codec makes of a picture in the same number of bytes.
 
@@ -274,13 +286,15 @@ def compare(
     target = common.output_name(source, str(output), ".png", force)
     form = common.picture_format(target) if output.suffix != ".html" else None
     specs = parse_all(codecs) if codecs else [Spec.parse(name) for name in CODECS]
-    image = common.read_image(source)
+    image = common.read_image(source, within)
 
     from sempic.bench import compare as side_by_side
 
-    found = side_by_side.compare(image, size, specs)
+    with common.progress(source, transient=True, quiet=quiet) as progress:
+        found = side_by_side.compare(image, size, specs, progress)
     data = saved(side_by_side.sheet(image, found), form) if form else side_by_side.page(image, found, size).encode()
     common.write(target, data, force)
     rows = [(one.codec, str(one.bytes) if one.bytes else "-", one.why or one.caption) for one in found]
-    common.table(f"at most {size} bytes", ("codec", "bytes", ""), rows)
-    print("wrote", target)
+    if not quiet:
+        common.table(f"at most {size} bytes", ("codec", "bytes", ""), rows)
+        common.line(f"wrote {target}")

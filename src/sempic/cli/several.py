@@ -64,7 +64,7 @@ class Jobs:
                     raise InputError(f"'{other}' and '{source}' would both become '{made}'; use sempic batch for them.")
         return cls(outputs, alone, folder)
 
-    def run(self, work: Work, as_json: bool) -> None:
+    def run(self, work: Work, as_json: bool, quiet: bool) -> None:
         """Do the work to each input and report it; one that fails stops no other, and leads to exit code 1."""
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -85,7 +85,7 @@ class Jobs:
             common.warn([one if self.alone else common.about(source, one) for one in report["warnings"]])
             reports.append({"input": source} | report)
             if self.alone or not as_json:
-                common.report(reports[-1], text, as_json, report["output"])
+                common.report(reports[-1], text, as_json, report["output"], quiet)
         if as_json and not self.alone:
             print(json.dumps(reports))
         if failed:

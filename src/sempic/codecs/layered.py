@@ -32,7 +32,7 @@ from sempic.codecs.base import Codec, Decoded, Part, Reading, Rgb, Segmap, Write
 from sempic.codecs.classic.picture import Ladder, ladder
 from sempic.codecs.colours import Colours
 from sempic.codecs.semantic import MAP_FACTORS, MAP_TYPE, Head, SemanticReading, SentColours, SentMap, Weights
-from sempic.codecs.tiles import as_planes, blend_tiled, grid_size, padded, run_tiled, to_pixels
+from sempic.codecs.tiles import Progress, as_planes, blend_tiled, grid_size, padded, run_tiled, to_pixels
 from sempic.coding import latents as latent_coder
 from sempic.coding import segmap as segmap_coder
 from sempic.container import Header, Section, Stream
@@ -237,7 +237,7 @@ class LayeredReading(SemanticReading):
 
     def draw(self, options: Any, layers: int | None = None) -> Decoded:
         """Let the network draw the base, and put the first layers over it."""
-        picture = self.weights.draw(self.header, self.quarter, self.colours, self.rate, self.values)
+        picture = self.weights.draw(self.header, self.quarter, self.colours, self.rate, self.values, options.progress)
         top, warnings = enhancement.decode(self.payloads[:layers], self.header.width, self.header.height)
         if top is not None:
             picture = top.shown(picture)
@@ -274,11 +274,23 @@ class LayeredWeights(Weights):
         trained = len(self.model.tables["log_gains"])
         return np.array([((rate - 1) / STEPS_BETWEEN + 1) / trained if rate else 0], np.float32)
 
-    def draw(self, header: Header, quarter: Array, colours: Colours, rate: int, values: Array) -> Rgb:
-        """Return the base, from the segmap of 4×4 cells, its colours, and latents at a rate."""
+    def draw(
+        self,
+        header: Header,
+        quarter: Array,
+        colours: Colours,
+        rate: int,
+        values: Array,
+        progress: Progress | None = None,
+    ) -> Rgb:
+        """Return the base, from the segmap of 4×4 cells, its colours, and latents at a rate.
+
+        `progress` is called with the number of tiles drawn and the number there are.
+        """
         picture = blend_tiled(
             self.model.network("decoder"),
             *grid_size(header.height, header.width),
+            progress=progress,
             latents=(values * self.at_rate("log_returns", rate))[None].astype(np.float32),
             strength=self.strength(rate),
             layout=self.layout(quarter, colours),

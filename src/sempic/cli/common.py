@@ -18,6 +18,7 @@ from sempic.codecs.spec import AUTO, INSIDE, OUTSIDE, PROTECT, Spec
 from sempic.errors import InputError
 from sempic.files import whole_file
 from sempic.link import protection
+from sempic.link.presets import LINKS
 from sempic.pixels import read_picture
 from sempic.rate import Target
 
@@ -77,6 +78,14 @@ Protect = Annotated[
         help="Add error correction, a quarter of the bytes; a size counts it. Short for --set protect=0.25.",
     ),
 ]
+LinkName = Annotated[
+    str | None,
+    typer.Option(
+        "--link",
+        metavar="NAME[:VARIANT]",
+        help=f"A link: {', '.join(LINKS)}; behind a colon its variant, such as us915, or a number of bits a second.",
+    ),
+]
 Workers = Annotated[int | None, typer.Option(metavar="N", min=1, help="Processes; one per core if left out.")]
 Ray = Annotated[str | None, typer.Option(metavar="ADDRESS|local", help="Run on a Ray cluster instead.")]
 Stream = Annotated[str, typer.Argument(metavar="IN.smp", help="The stream; - reads standard input.")]
@@ -115,7 +124,12 @@ def read(source: str) -> bytes:
 
 def read_image(source: str) -> NDArray[np.uint8]:
     """Return the picture in a file as `to_rgb` does, with a warning on standard error if there is more in it."""
-    picture, warnings = read_picture(read(source), source)
+    return picture_of(read(source), source)
+
+
+def picture_of(data: bytes, source: str) -> NDArray[np.uint8]:
+    """Return the picture in a file's bytes as `read_image` does."""
+    picture, warnings = read_picture(data, source)
     warn(warnings)
     return picture
 

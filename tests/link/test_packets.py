@@ -172,6 +172,8 @@ def test_the_number_is_from_the_stream_unless_it_is_given() -> None:
     sent = stream(9, 9)
     assert set_of(split(sent, 2, 1)[0]).id == set_of(split(sent, 3, 0)[0]).id
     assert set_of(split(sent, 2, 1, id=2047)[0]).id == 2047
+    for sizes in ((9,), (9, 9)):  # streams end with a check of their own
+        assert len({set_of(split(stream(*sizes, seed=seed), 2, 1)[0]).id for seed in range(50)}) > 45
     with pytest.raises(StreamError, match="no packet of picture 3, but of 7"):
         join(split(sent, 2, 1, id=7), 3)
 
@@ -191,7 +193,10 @@ def test_impossible_numbers_are_sentences() -> None:
             join(nothing)
 
 
-SEEDS = [split(stream(40, 60, seed=seed), count, survive, id=5) for seed, count, survive in ((0, 3, 1), (0, 3, 1), (1, 3, 1), (2, 7, 3), (3, 1, 0))]  # fmt: skip
+SEEDS = [
+    split(stream(40, 60, seed=seed), count, survive, id=5)
+    for seed, count, survive in ((0, 3, 1), (1, 3, 1), (2, 7, 3), (3, 1, 0))
+]
 
 
 @st.composite

@@ -11,11 +11,11 @@ bytes.
 
 from __future__ import annotations
 
-from binascii import crc_hqx
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from zlib import crc32
 
 from sempic import container
 from sempic.errors import InputError, StreamError
@@ -151,7 +151,7 @@ def numbered(plan: PacketSet, stream: bytes, id: int | None = None) -> PacketSet
     Raises `InputError` for a number outside 0..2047.
     """
     if id is None:
-        id = crc_hqx(stream, 0xFFFF) % IDS
+        id = crc32(stream) % IDS
     if not 0 <= id < IDS:
         raise InputError(f"The number of the picture is {id}; it must be from 0 to {IDS - 1}.")
     return replace(plan, id=id)

@@ -16,7 +16,6 @@ import sempic
 from sempic import container, narrow
 from sempic.codecs.base import Writer
 from sempic.codecs.classic.hevc import Hevc
-from sempic.codecs.sqgan import Settings
 from sempic.container import Header, Section
 from sempic.errors import BudgetError, InputError, StreamError
 from sempic.link.packets import HEADER_BYTES, PacketSet, plans
@@ -66,9 +65,16 @@ def test_a_first_section_that_is_too_big_for_half_the_packets_gets_more() -> Non
         plan, stream, _ = narrow.fit([lambda writer=writer: writer], 51, 10, 2)
         assert plan.need_first == need
         assert container.end_of_first(stream) < len(stream)
-    coarse = Growing(100)
-    plan, stream, _ = narrow.fit([lambda: Growing(200), lambda: coarse], 51, 10, 2)
-    assert (plan.need_first, container.end_of_first(stream)) == (4, 114)
+
+
+def test_the_first_way_to_encode_is_taken_if_its_first_section_takes_half_of_each_packet_at_most() -> None:
+    coarse = Growing(60)
+    for first, end in ((80, 94), (93, 107), (100, 74), (170, 74), (400, 74)):
+        plan, stream, _ = narrow.fit([lambda first=first: Growing(first), lambda: coarse], 222, 3, 1)
+        assert (plan.need_first, container.end_of_first(stream)) == (1, end)
+    # The other one, which does not fit, is no reason to take neither, nor to give up the parity.
+    plan, stream, _ = narrow.fit([lambda: Growing(170), lambda: Growing(900)], 222, 3, 1)
+    assert (plan.need_first, container.end_of_first(stream)) == (1, 185)
 
 
 def test_a_codec_with_one_section_spends_nothing_on_it() -> None:
@@ -125,15 +131,15 @@ def test_three_packets_of_222_bytes_stand_the_loss_of_one_and_show_the_scene_aft
 
 
 @pytest.mark.sqgan
-def test_a_coarse_segmap_is_taken_if_that_makes_it_survive_unless_a_size_was_asked_for() -> None:
-    scene = draw(0, 240, 180)
-    sizes = {}
-    for name in ("quarter", "eighth"):
-        data = sempic.encode(scene.image, settings=Settings(segmap=scene.segmap, map=name), quality=0)
-        sizes[name] = container.end_of_first(data)
-    size = (sizes["quarter"] + sizes["eighth"]) // 2 + HEADER_BYTES
-    for codec, factor in (("sqgan", "eighth"), ("sqgan:map=quarter", "quarter")):
-        joined = sempic.join(sempic.packets(scene.image, size, 3, codec=codec))
+def test_a_coarse_segmap_is_taken_where_the_usual_one_is_too_big_unless_a_size_was_asked_for() -> None:
+    image = picture(240, 180)
+    usual = container.end_of_first(sempic.encode(image, "sqgan", quality=0))
+    for codec, size, factor in (
+        ("sqgan", usual + 40, "eighth"),
+        ("sqgan", 2 * usual + 10, "quarter"),
+        ("sqgan:map=quarter", usual + 40, "quarter"),
+    ):
+        joined = sempic.join(sempic.packets(image, size, 3, codec=codec))
         assert sempic.inspect(joined.stream).detail["map"] == factor
 
 

@@ -19,7 +19,7 @@ from sempic.codecs.semantic import MAP_FACTORS
 from sempic.codecs.spec import Spec
 from sempic.errors import BudgetError, InputError, SempicWarning
 from sempic.link import protection
-from sempic.link.packets import Joined, PacketSet, check_size, numbered, plans
+from sempic.link.packets import HEADER_BYTES, Joined, PacketSet, check_size, numbered, plans
 from sempic.link.packets import join as join_bytes
 from sempic.pixels import Picture
 from sempic.rate import Target
@@ -28,6 +28,8 @@ ENCODED = "A stream is encoded already; leave the codec and its settings away."
 
 _COARSE = "eighth"
 """The segmap that is taken where the usual one is too big."""
+_SHARE = 0.5
+"""The share of each packet that a first section with the usual segmap may take."""
 
 
 def packets(
@@ -44,7 +46,8 @@ def packets(
 
     Any `survive` packets may be missing, and `sempic.join` returns the same stream. If more are missing, up to half of
     those that would be needed are enough for the first section, the segmap, where that fits. A segmap of an eighth
-    takes the place of the usual one where it is what makes this possible.
+    takes the place of the usual one, which is `map` as it is if nobody sets it, where the first section would take more
+    than half of each packet.
 
     Args:
         source: a picture as `sempic.encode` takes it, or a stream: its bytes, or the path of its file. A picture is
@@ -136,6 +139,7 @@ def fit(
     check_size(size)
     ways = plans(count, survive)
     for plan in ways:
+        found = []
         for make in writers:
             writer = make()
             try:
@@ -144,7 +148,11 @@ def fit(
                 continue
             # More parity for the first section makes no sense if nothing follows it.
             if plan is ways[-1] or container.end_of_first(stream) < len(stream):
-                return plan, stream, writer.warnings
+                found.append((plan, stream, writer.warnings))
+                if plan.rows(stream)[0] <= _SHARE * (size - HEADER_BYTES):
+                    break
+        if found:
+            return found[-1]
     least = min(ways[-1].size(make().write(0)) for make in writers)
     raise BudgetError(
         f"{count} packets of {size} bytes are too few if {count - ways[-1].need} of them may be missing: for the "

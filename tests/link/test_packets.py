@@ -232,7 +232,7 @@ def test_hostile_packets_are_an_error_or_a_result(packets: list[bytes], id: int 
 
 
 @pytest.mark.parametrize(("count", "survive"), [(64, 63), (64, 62), (64, 32), (64, 8), (32, 16)])
-def test_the_dearest_packets_cost_bounded_time(count: int, survive: int) -> None:
+def test_the_most_expensive_packets_take_bounded_time(count: int, survive: int) -> None:
     plan = plans(count, survive)[0]
     sent = stream(600, 600)
     made = [packet.ljust(MAX_SIZE, b"\0") for packet in plan.split(sent)]

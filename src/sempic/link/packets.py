@@ -30,9 +30,9 @@ IDS = 2048
 """Numbers of pictures are below this."""
 
 _SHARES = 8
-"""The first section is spread so that it needs 1/8, 2/8, … or 8/8 of the packets that the stream needs."""
+"""The first section needs 1/8, 2/8, … or 8/8 of the packets that the stream needs."""
 _SPREAD = 4
-"""It should need half of them: the more of these eighths it is spared."""
+"""By how many of these eighths it should need less."""
 
 
 @dataclass(frozen=True)
@@ -74,12 +74,12 @@ class PacketSet:
 
     def size(self, stream: bytes) -> int:
         """Return how many bytes each packet of a stream has, with its header."""
-        _, rows = self._rows(stream)
+        _, rows = self.rows(stream)
         return HEADER_BYTES + rows
 
     def split(self, stream: bytes) -> list[bytes]:
         """Return the packets of a stream, all of the same size."""
-        first, rows = self._rows(stream)
+        first, rows = self.rows(stream)
         data = (stream + END).ljust(first * self.need_first + (rows - first) * self.need, b"\0")
         out = [bytearray(self.header(index)) for index in range(self.count)]
         at = 0
@@ -90,8 +90,8 @@ class PacketSet:
             at += need
         return [bytes(packet) for packet in out]
 
-    def _rows(self, stream: bytes) -> tuple[int, int]:
-        """Return how many rows the first section takes, and how many the stream takes with its terminator."""
+    def rows(self, stream: bytes) -> tuple[int, int]:
+        """Return how many bytes of each packet the first section takes, and how many the stream with its end takes."""
         first = -(-container.end_of_first(stream) // self.need_first)
         later = len(stream) + len(END) - first * self.need_first
         return first, first + max(0, -(-later // self.need))
@@ -124,7 +124,7 @@ class Joined:
 def plans(count: int, survive: int | None = None) -> list[PacketSet]:
     """Return the ways to send a picture (of number 0), that with most parity for its first section first.
 
-    The last of them spends no more parity on the first section than on what follows.
+    In the last of them the first section has no more parity than what follows.
 
     Args:
         count: the number of packets, 1 to 64.

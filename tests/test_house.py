@@ -75,7 +75,7 @@ FLOORS = {
     **dict.fromkeys(("codecs", "inventory"), 4),
     **dict.fromkeys(("rate",), 5),
     **dict.fromkeys(("api",), 6),
-    **dict.fromkeys(("batch", "demo", "pillow"), 7),
+    **dict.fromkeys(("batch", "demo", "narrow", "pillow"), 7),
     **dict.fromkeys(("bench",), 8),
     **dict.fromkeys(("training", "studio"), 9),
     **dict.fromkeys(("cli", "__main__"), 10),

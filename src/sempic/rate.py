@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -87,11 +88,12 @@ class Target:
         return writer.write(writer.step_of(QUALITY if self.quality is None else self.quality))
 
 
-def fit(writer: Writer, limit_bytes: int) -> bytes:
+def fit(writer: Writer, limit_bytes: int, size: Callable[[bytes], int] = len) -> bytes:
     """Return the stream of the biggest step whose size is at most `limit_bytes`.
 
     Bisects on sizes really written, then looks a few steps further up. The stream is never above the limit; raises
-    `BudgetError`, which names the smallest size, when no step is small enough.
+    `BudgetError`, which names the smallest size, when no step is small enough. `size` says what counts as the size of a
+    stream, where that is not its number of bytes.
     """
     best = b""
     floor = -1
@@ -100,16 +102,16 @@ def fit(writer: Writer, limit_bytes: int) -> bytes:
     while high - low > 1:
         middle = (low + high) // 2
         stream = writer.write(middle)
-        if len(stream) <= limit_bytes:
+        if size(stream) <= limit_bytes:
             best, low = stream, middle
         else:
-            floor, high = len(stream), middle
+            floor, high = size(stream), middle
 
     step = low + 2  # low + 1 is known to be too big
     last = step + _LOOK
     while step < min(last, writer.steps):
         stream = writer.write(step)
-        if len(stream) <= limit_bytes:
+        if size(stream) <= limit_bytes:
             best, last = stream, step + 1 + _LOOK
         step += 1
     if not best:

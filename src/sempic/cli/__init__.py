@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from sempic import __version__
-from sempic.cli import batch, code, data, look, measure, train
+from sempic.cli import batch, code, data, look, measure, narrow, train
 from sempic.cli.command import Command, CommandGroup
 from sempic.cli.common import say
 from sempic.errors import SempicWarning, sentence
@@ -31,6 +31,7 @@ app = typer.Typer(
 )
 for _command in (
     code.encode, code.decode, code.inspect, code.channel, code.compare,
+    narrow.packets, narrow.join,
     look.codecs, look.models, look.demo, look.studio,
     measure.bench, measure.report,
     train.train, train.export, train.calibrate,

@@ -19,6 +19,7 @@ from sempic.cli.common import (
     CodecName,
     Force,
     Keep,
+    LinkName,
     ModelName,
     Protect,
     Quality,
@@ -34,6 +35,7 @@ from sempic.codecs.spec import Spec, options_of, parse_all
 from sempic.errors import InputError
 from sempic.files import saved
 from sempic.labels import labels_png
+from sempic.link import presets
 from sempic.link.channel import PACKET, transmit
 
 
@@ -69,6 +71,7 @@ def encode(
     classes: Classes = None,
     model: ModelName = None,
     protect: Protect = False,
+    link: LinkName = None,
     force: Force = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -90,9 +93,10 @@ def encode(
       sempic encode street.jpg --model my-model -o street-mine.smp
       sempic encode street.jpg --segmenter net.onnx --classes names.txt -o street-own.smp
       sempic encode street.jpg --bytes 800 --protect -o street-safe.smp
+      sempic encode street.jpg --bytes 600 --link lora-sf7bw125 -o street-lora.smp
       cat street.jpg | sempic encode - > street.smp
     """
-    target = common.target_of(quality, bpp, size)
+    target, over = common.target_of(quality, bpp, size), presets.find(link) if link else None
     jobs = several.Jobs.of(sources, output, ".smp")
     spec = common.spec_of(
         codec, settings, protect, keep=keep, segmap=segmap, segmenter=segmenter, classes=classes, model=model
@@ -114,7 +118,11 @@ def encode(
         name = api.inspect(data, model=spec.model).codec if spec.outside else spec.codec.name
         report = {"output": output, "codec": name, "width": width, "height": height, "bytes": len(data), "bpp": bits}
         text = f"{output}: {len(data)} bytes, {bits:.4f} bpp ({name}, {width} × {height}) in {seconds:.2f} s"
-        return report | {"seconds": round(seconds, 3), "warnings": list(writer.warnings)}, text
+        report |= {"seconds": round(seconds, 3), "warnings": list(writer.warnings)}
+        if over:
+            airtime = over.airtime_of(len(data))
+            report["airtime"], text = airtime.to_json(), f"{text}\n{airtime}"
+        return report, text
 
     jobs.run(work, as_json, quiet)
 
@@ -206,18 +214,21 @@ def decode(
     jobs.run(work, as_json, quiet)
 
 
-def inspect(source: Stream, model: ModelName = None, as_json: AsJson = False) -> None:
-    """Show what every byte of a stream is used for.
+def inspect(source: Stream, model: ModelName = None, link: LinkName = None, as_json: AsJson = False) -> None:
+    """Show what every byte of a stream is used for, and how long it is on the air over a link.
 
     \b
     Examples:
       sempic inspect street.smp
       sempic inspect street.smp --json
+      sempic inspect street.smp --link lora-sf9bw125:us915
       sempic inspect street-mine.smp --model my-model
     """
+    over = presets.find(link) if link else None
     info = api.inspect(common.read_stream(source), model=model)
+    airtime = over.airtime_of(info.bytes) if over else None
     if as_json:
-        print(json.dumps(info.to_json(), indent=2))
+        print(json.dumps(info.to_json() | ({"airtime": airtime.to_json()} if airtime else {}), indent=2))
         return
     rows = [(part.name, str(part.bytes), f"{100 * part.bytes / info.bytes:.1f} %", part.detail) for part in info.parts]
     rows.append(("total", str(info.bytes), "100.0 %", f"{info.bpp:.4f} bpp"))
@@ -227,6 +238,8 @@ def inspect(source: Stream, model: ModelName = None, as_json: AsJson = False) ->
         common.line(f"taxonomy: {info.taxonomy}")
     for name, value in info.detail.items():
         common.line(f"{name}: {value}")
+    if airtime:
+        common.line(str(airtime))
     common.warn(info.warnings)
 
 

@@ -24,6 +24,7 @@ from sempic.codecs.spec import AUTO, INSIDE, OUTSIDE, PROTECT, Spec
 from sempic.errors import InputError
 from sempic.files import saved, whole_file
 from sempic.link import protection
+from sempic.link.presets import LINKS
 from sempic.pixels import PixelSize, format_of, opened, read_picture
 from sempic.rate import Target, bytes_of
 
@@ -110,6 +111,14 @@ Protect = Annotated[
         help="Add error correction, a quarter of the bytes; a size counts it. Short for --set protect=0.25.",
     ),
 ]
+LinkName = Annotated[
+    str | None,
+    typer.Option(
+        "--link",
+        metavar="NAME[:VARIANT]",
+        help=f"A link: {', '.join(LINKS)}; behind a colon its variant, such as us915, or a number of bits a second.",
+    ),
+]
 Workers = Annotated[int | None, typer.Option(metavar="N", min=1, help="Processes; one per core if left out.")]
 Ray = Annotated[str | None, typer.Option(metavar="ADDRESS|local", help="Run on a Ray cluster instead.")]
 Stream = Annotated[str, typer.Argument(metavar="IN.smp", help="The stream; - reads standard input.")]
@@ -151,7 +160,11 @@ def read_image(source: str, within: PixelSize | None = None) -> NDArray[np.uint8
 
     A picture that is larger than `within` is scaled down.
     """
-    data = read(source)
+    return picture_of(read(source), source, within)
+
+
+def picture_of(data: bytes, source: str, within: PixelSize | None = None) -> NDArray[np.uint8]:
+    """Return the picture in a file's bytes as `read_image` does."""
     try:
         picture, warnings = read_picture(data, source)
     except InputError:

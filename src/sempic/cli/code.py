@@ -171,7 +171,7 @@ def decode(
     common.report(report | {"warnings": list(decoded.warnings)}, text, as_json, output, quiet)
 
 
-def inspect(source: Stream, model: ModelName = None, as_json: AsJson = False) -> None:
+def inspect(source: Stream, model: ModelName = None, as_json: AsJson = False, quiet: Quiet = False) -> None:
     """Show what every byte of a stream is used for.
 
     \b
@@ -180,7 +180,9 @@ def inspect(source: Stream, model: ModelName = None, as_json: AsJson = False) ->
       sempic inspect street.smp --json
       sempic inspect street-mine.smp --model my-model
     """
-    info = api.inspect(common.read_stream(source), model=model)
+    data = common.read_stream(source)
+    with common.progress(source, transient=True, quiet=quiet):
+        info = api.inspect(data, model=model)
     if as_json:
         print(json.dumps(info.to_json(), indent=2))
         return

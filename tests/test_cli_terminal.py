@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -176,8 +177,10 @@ def test_what_takes_long_shows_that_it_is_at_work(folder, variables):
 
 
 def test_no_colour_where_none_is_wanted(folder, stream):
-    for words in (("inspect", "street.smp"), ("encode", "absent.png")):
-        assert not COLOUR.search(on_terminal(folder, *COMMAND, *words, NO_COLOR="1"))
+    for words in (("inspect", "street.smp"), ("encode", "absent.png"), ("--install-completion",)):
+        asked = ("bash", "-c", shlex.join([*COMMAND, *words]) + "; true")  # for the shell is looked for
+        assert not COLOUR.search(on_terminal(folder, *asked, NO_COLOR="1", HOME=str(folder)))
+    assert "_SEMPIC_COMPLETE" in (folder / ".bash_completions" / "sempic.sh").read_text()
 
 
 def test_sentences_are_wrapped_on_terminals_alone(folder):
@@ -347,7 +350,7 @@ def test_what_is_left_out_is_counted(folder):
     assert "folder has 1 that cannot be used: broken.png." in shown
     assert shown.splitlines()[-1] == "folder: files of other kinds that are left out: 1."
     done = run(folder, "batch", "encode", ".", "out", *HEVC, "--workers", "1")
-    assert "1 written, 0 finished before, 1 failed, 2 other files left out in" in done.stdout
+    assert "1 written, 0 finished before, 2 left out, 1 failed in" in done.stdout
     pytest.importorskip("bjontegaard")
     asked = ("--codecs", "hevc", "--points", "0.1", "--metrics", "psnr", "--workers", "1")
     done = call(folder, "bench", ".", *asked)

@@ -27,7 +27,7 @@ app = typer.Typer(
     cls=CommandGroup,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "color": False},
 )
 for _command in (
     code.encode, code.decode, code.inspect, code.channel, code.compare,

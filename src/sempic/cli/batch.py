@@ -131,8 +131,8 @@ def _run(
     for name, why in found.failed.items():
         common.say(f"failed: {common.about(name, why)}")
     text = (
-        f"{found.written} written, {found.finished} finished before, {len(found.failed)} failed, "
-        f"{found.left_out} other files left out in {seconds:.1f} s"
+        f"{found.written} written, {found.finished} finished before, {found.left_out} left out, "
+        f"{len(found.failed)} failed in {seconds:.1f} s"
     )
     common.report(found.to_json() | {"seconds": round(seconds, 3)}, text, as_json, dest, quiet)
     if found.failed:

@@ -214,7 +214,9 @@ def decode(
     jobs.run(work, as_json, quiet)
 
 
-def inspect(source: Stream, model: ModelName = None, link: LinkName = None, as_json: AsJson = False) -> None:
+def inspect(
+    source: Stream, model: ModelName = None, link: LinkName = None, as_json: AsJson = False, quiet: Quiet = False
+) -> None:
     """Show what every byte of a stream is used for, and how long it is on the air over a link.
 
     \b
@@ -225,7 +227,9 @@ def inspect(source: Stream, model: ModelName = None, link: LinkName = None, as_j
       sempic inspect street-mine.smp --model my-model
     """
     over = presets.find(link) if link else None
-    info = api.inspect(common.read_stream(source), model=model)
+    data = common.read_stream(source)
+    with common.progress(source, transient=True, quiet=quiet):
+        info = api.inspect(data, model=model)
     airtime = over.airtime_of(info.bytes) if over else None
     if as_json:
         print(json.dumps(info.to_json() | ({"airtime": airtime.to_json()} if airtime else {}), indent=2))

@@ -13,7 +13,6 @@ import zipfile
 from io import BytesIO
 from pathlib import Path
 
-import fsspec
 import numpy as np
 import pytest
 from PIL import Image
@@ -23,6 +22,7 @@ import sempic
 from sempic import batch, container, runtime
 from sempic.codecs.spec import Spec
 from sempic.errors import ModelError, SempicError
+from sempic.files import whole_file
 from sempic.rate import Target
 from sempic.scene import draw
 
@@ -195,13 +195,78 @@ def test_archives_are_read_and_cannot_lead_out(source, tmp_path):
     assert contents(tmp_path).keys() == {"streets.zip", "to/streams/in/street.png.smp"}
 
 
-def test_any_store_can_be_written():
-    tree = batch.Tree.at("memory://bucket/streams")
-    tree.write("a/b.smp", b"stream")
-    assert tree.names() == ["a/b.smp"]
-    assert tree.read("a/b.smp") == fsspec.filesystem("memory").cat_file("/bucket/streams/a/b.smp") == b"stream"
-    tree.remove("a/b.smp")
-    assert tree.names() == []
+@pytest.mark.skipif(os.name != "posix", reason="links and pipes as on POSIX")
+def test_what_is_left_out_is_counted_and_the_parts_of_a_running_batch_stay(source, tmp_path):
+    pictures, streams = tmp_path / "pictures", tmp_path / "streams"
+    (pictures / "real").mkdir(parents=True)
+    shutil.copy(source / "street-0.png", pictures / "real" / "street.png")
+    (pictures / "link").symlink_to("real")
+    (pictures / "loop").symlink_to(".")
+    (pictures / "notes.txt").touch()
+    (pictures / "zero.png").symlink_to("/dev/zero")
+    os.mkfifo(pictures / "pipe.png")
+    stream = streams / "real" / "street.png.smp"
+    stream.parent.mkdir(parents=True)
+    (stream.parent / ".street.png.smp.1.part").write_bytes(b"half")
+    with whole_file(stream) as running:
+        running.write(b"of a batch that runs beside this one")
+        command = [
+            *COMMAND,
+            "encode",
+            str(pictures),
+            str(streams),
+            "--codec",
+            "hevc",
+            "--quality",
+            "10",
+            "--workers",
+            "1",
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert done.stdout.startswith("1 written, 0 finished before, 0 failed, 3 other files left out in "), done.stderr
+        assert stream.read_bytes() == sempic.encode(pictures / "real" / "street.png", "hevc", quality=10)
+    assert contents(streams) == {"real/street.png.smp": b"of a batch that runs beside this one"}
+
+
+def test_pictures_of_ones_own_are_never_in_the_way(source, tmp_path):
+    """Where pictures and streams share a folder; `photo.smp` is what `sempic encode photo.png` writes."""
+    original = (source / "street-0.png").read_bytes()
+    for name in ("photo.png", "a.png", "photo.decoded.png"):
+        (tmp_path / name).write_bytes(original)
+    (tmp_path / "old.jpg.png").write_bytes(b"\xff\xd8\xff, a JPEG file by its contents")
+    stream = sempic.encode(tmp_path / "photo.png", "hevc", quality=10)
+    for name in ("photo.smp", "a.png.smp", "old.jpg.smp"):
+        (tmp_path / name).write_bytes(stream)
+    before = contents(tmp_path)
+    found = batch.run(batch.Decoding(), str(tmp_path), str(tmp_path), workers=1)
+    assert (found.written, found.finished, found.left_out) == (1, 1, 2)
+    assert found.failed == {"old.jpg.smp": "There is a file that is no PNG; name another DEST, or --force."}
+    assert before.items() <= contents(tmp_path).items()
+    assert batch.run(batch.Decoding(), str(tmp_path), str(tmp_path), workers=1, force=True).written == 3
+    after = contents(tmp_path)
+    assert after["a.png.png"] == after["photo.decoded.png"] == after["old.jpg.png"] != original
+    assert after["photo.png"] == after["a.png"] == original
+
+
+def test_a_file_that_is_no_stream_is_not_replaced_unasked(source, tmp_path):
+    (tmp_path / "street.png").write_bytes((source / "street-0.png").read_bytes())
+    (tmp_path / "street.png.smp").write_bytes(b"precious")
+    found = batch.run(HEVC, str(tmp_path), str(tmp_path), workers=1)
+    assert found.failed == {"street.png": "There is a file that is no stream; name another DEST, or --force."}
+    assert (tmp_path / "street.png.smp").read_bytes() == b"precious"
+    (tmp_path / "street.png.smp").write_bytes(b"")
+    assert batch.run(HEVC, str(tmp_path), str(tmp_path), workers=1).written == 1
+
+
+def test_a_damaged_archive_is_named_and_stops_nothing_else(source, tmp_path):
+    with zipfile.ZipFile(tmp_path / "streets.zip", "w") as archive:
+        for number in (0, 3):
+            archive.write(source / f"street-{number}.png", f"{number}.png")
+    data = bytearray((tmp_path / "streets.zip").read_bytes())
+    data[200:220] = bytes(20)
+    (tmp_path / "streets.zip").write_bytes(data)
+    found = batch.run(HEVC, f"zip::{tmp_path / 'streets.zip'}", str(tmp_path / "to"), workers=1)
+    assert (found.written, found.failed) == (1, {"0.png": "'0.png' cannot be read: Bad CRC-32 for file '0.png'."})
 
 
 @pytest.mark.parametrize(
@@ -215,6 +280,9 @@ def test_any_store_can_be_written():
         (lambda: encoding("hevc", quality=101), "{}", "0 to 100"),
         (lambda: encoding("hevc:colour=1"), "{}", "'colour' is not a setting"),
         (lambda: encoding("sqgan:model=none"), "{}", "no model 'none'"),
+        (lambda: HEVC, "", "names no folder"),
+        (lambda: HEVC, "memory://streets", "in the memory of one process"),
+        (lambda: HEVC, "~nobody-at-all/streets", "no home folder for '~nobody-at-all'"),
     ],
 )
 def test_what_would_go_wrong_with_every_file_is_said_at_once(source, tmp_path, task, at, says):
@@ -223,10 +291,24 @@ def test_what_would_go_wrong_with_every_file_is_said_at_once(source, tmp_path, t
     assert not (tmp_path / "to").exists()
 
 
-def test_a_mistake_on_the_command_line_is_one_sentence(tmp_path):
-    done = subprocess.run([*COMMAND, "decode", "nowhere", "to"], capture_output=True, text=True, cwd=tmp_path)
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["decode", "nowhere", "to"], "There are no streams in 'nowhere'."),
+        (["encode", "", "to"], "'' names no folder; write . for the current one."),
+        (["encode", ".", ""], "'' names no folder; write . for the current one."),
+        (
+            ["encode", ".", "memory://to"],
+            "'memory://to' is in the memory of one process, and gone when it ends; name a folder.",
+        ),
+        (["encode", "zip::cut.zip", "to"], "'zip::cut.zip' cannot be reached or read: File is not a zip file."),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_sentence(tmp_path, arguments, says):
+    (tmp_path / "cut.zip").write_bytes(b"PK\3\4 and no more")
+    done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == "sempic: There are no streams in 'nowhere'."
+    assert done.stderr.splitlines()[-1] == f"sempic: {says}"
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "to").exists()
 

@@ -111,7 +111,43 @@ def test_force_replaces_and_an_existing_output_is_kept(folder):
     assert (folder / "street.smp").read_bytes() == b"precious"
     assert run(folder, "encode", "street.png", *HEVC, "--force").returncode == 0
     assert (folder / "street.smp").read_bytes() != b"precious"
-    assert "exists" in complaint(run(folder, "decode", "street.smp"))  # it would replace the original
+
+
+def test_a_users_original_is_never_replaced(folder, stream):
+    original = (folder / "street.png").read_bytes()
+    assert report(run(folder, "decode", "street.smp", "--json"))["output"] == "street.decoded.png"
+    assert "street.decoded.png' exists" in complaint(run(folder, "decode", "street.smp"))
+    assert run(folder, "decode", "street.smp", "--force").returncode == 0
+    (folder / "link.png").symlink_to("street.png")
+    for arguments in (
+        ["encode", "street.png", *HEVC, "-o", "street.png", "--force"],
+        ["encode", "street.png", *HEVC, "-o", "link.png", "--force"],
+        ["decode", "street.smp", "-o", "./street.smp", "--force"],
+        ["decode", "street.smp", "-o", "x.png", "--segmap-out", "street.smp", "--force"],
+        ["channel", "street.smp", "-o", "street.smp", "--force"],
+        ["compare", "street.png", "--bytes", "900", "-o", "street.png", "--force"],
+    ):
+        assert "is the input itself" in complaint(run(folder, *arguments))
+    assert (folder / "street.png").read_bytes() == original
+    assert (folder / "street.smp").read_bytes() == stream
+    assert files(folder) == {"street.png", "link.png", "street.smp", "street.decoded.png"}
+
+
+def test_the_demo_does_not_replace_its_own_picture(folder, monkeypatch):
+    monkeypatch.setattr("sempic.demo.run", lambda *given: ([], Image.new("RGB", (20, 20)), {}))
+    (folder / "street.png").rename(folder / "demo.png")
+    before = (folder / "demo.png").read_bytes()
+    assert "is the input itself" in complaint(run(folder, "demo", "demo.png", "-o", "."))
+    assert (folder / "demo.png").read_bytes() == before
+
+
+def test_a_part_that_was_left_over_is_no_obstacle(folder, stream):
+    for number in (1, os.getpid()):
+        (folder / f".street.smp.{number}.part").write_bytes(b"half")
+    before = files(folder)
+    assert run(folder, "encode", "street.png", *HEVC, "--force").returncode == 0
+    assert (folder / "street.smp").read_bytes() == stream
+    assert files(folder) == before
 
 
 def test_version_and_help(folder):
@@ -152,7 +188,15 @@ def test_version_and_help(folder):
         (["decode", "absent.smp"], "absent.smp"),
         (["decode", "empty", "-o", "x.png"], ""),
         (["decode", "street.png", "-o", "x.png"], ""),
+        (["encode", ""], "empty"),
+        (["encode", "~nobody-at-all/street.png"], "no home folder"),
         (["decode", "street.smp", "-o", "x.unknown"], "suffix"),
+        (["decode", "street.smp", "-o", "x.xbm"], "cannot be written as XBM"),
+        (["decode", "street.smp", "-o", "x.blp"], "cannot be written as BLP"),
+        (["decode", "street.smp", "-o", "x.h5"], "cannot be written as HDF5"),
+        (["decode", "street.smp", "-o", "x.ico"], "sizes of its own"),
+        (["decode", "street.smp", "-o", "x.png", "--segmap-out", "y.jpg"], "suffix .png"),
+        (["compare", "street.png", "--bytes", "900", "-o", "x.icns"], "sizes of its own"),
         (["decode", "street.smp", "-o", "x.png", "--segmap-out", "y.png"], "segmap"),
         (["decode", "street.smp", "-o", "x.png", "--set", "steps=4"], "it knows none"),
         (["codecs", "gif"], "known are sqgan"),

@@ -143,3 +143,12 @@ def test_layout_accounts_for_every_byte(header: Header, sections: list[Section],
     assert place == len(data)
     payloads = [data[s.offset : s.offset + s.length] for s in container.layout(data) if s.name == "payload"]
     assert payloads == [section.payload for section in container.read(data).sections]
+
+
+def test_the_end_of_the_first_section_is_known_from_its_length() -> None:
+    data = container.write(HEADER, [Section(1, b"abc"), Section(2, b"d")])
+    end = len(container.write(HEADER, [Section(1, b"abc")]))
+    assert {container.end_of_first(data[:cut]) for cut in range(12, len(data) + 1)} == {end}
+    for cut in range(12):
+        with pytest.raises(StreamError):
+            container.end_of_first(data[:cut])

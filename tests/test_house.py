@@ -68,14 +68,14 @@ def room(module: str) -> str:
 # -- imports ----------------------------------------------------------------------------------------------------------
 
 FLOORS = {
-    **dict.fromkeys(("errors",), 0),
+    **dict.fromkeys(("errors", "extras"), 0),
     **dict.fromkeys(("container", "taxonomy", "files", "fetch", "scene", "sheet"), 1),
-    **dict.fromkeys(("coding", "pixels", "labels", "runtime", "efficientnet", "lpips"), 2),
+    **dict.fromkeys(("coding", "pixels", "labels", "runtime", "efficientnet", "lpips", "tree"), 2),
     **dict.fromkeys(("segmap", "link", "pool", "datasets"), 3),
     **dict.fromkeys(("codecs", "inventory"), 4),
     **dict.fromkeys(("rate",), 5),
     **dict.fromkeys(("api",), 6),
-    **dict.fromkeys(("batch", "demo", "pillow"), 7),
+    **dict.fromkeys(("batch", "demo", "narrow", "pillow"), 7),
     **dict.fromkeys(("bench",), 8),
     **dict.fromkeys(("training", "studio"), 9),
     **dict.fromkeys(("cli", "__main__"), 10),

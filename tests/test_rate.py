@@ -112,6 +112,8 @@ def test_impossible_targets_are_sentences(given: dict[str, Any], says: str) -> N
         ("0.05", Target(bpp=0.05)),
         (" 1 ", Target(bpp=1)),
         ("600B", Target(size=600)),
+        ("1.5kB", Target(size=1500)),
+        ("2KiB", Target(size=2048)),
         ("q30", Target(quality=30)),
         ("q21.15", Target(quality=21.15)),
     ],
@@ -124,6 +126,36 @@ def test_targets_are_read_from_texts(text: str, target: Target) -> None:
 def test_other_texts_are_no_targets(text: str) -> None:
     with pytest.raises(InputError):
         Target.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("600", 600),
+        ("600b", 600),
+        ("600 bytes", 600),
+        ("1k", 1000),
+        ("1kb", 1000),
+        ("1KB", 1000),
+        (" 2.5 kB ", 2500),
+        ("2.3k", 2300),
+        ("1Ki", 1024),
+        ("1KiB", 1024),
+        ("0.5kib", 512),
+        ("1M", 1_000_000),
+        ("1MiB", 1 << 20),
+    ],
+)
+def test_numbers_of_bytes_are_read_as_people_write_them(text: str, size: int) -> None:
+    assert rate.bytes_of(text) == size
+
+
+@pytest.mark.parametrize(
+    "text", ["", "k", "much", "-5", "0", "2.5", "1.2345k", "1,5k", "1e3", "1kbit", "1 furlong", "nan", "٣"]
+)
+def test_other_texts_are_no_numbers_of_bytes(text: str) -> None:
+    with pytest.raises(InputError, match=r"is no number of bytes above 0; write 600, 1k or 2.5kB \(k is 1000\)"):
+        rate.bytes_of(text)
 
 
 def test_a_target_is_a_limit_in_bytes_but_for_a_quality() -> None:

@@ -55,6 +55,15 @@ def test_encoders_see_a_tile_at_a_time(rows, columns):
 @pytest.mark.parametrize(("rows", "columns"), SIZES)
 def test_tiles_are_blended_to_the_whole(rows, columns):
     codes = np.random.default_rng(0).random((1, 3, rows, columns), np.float32)
-    drawn = tiles.blend_tiled(Enlarging(), rows, columns, codes=codes, strength=np.full(1, 2, np.float32))
+    steps, network = [], Enlarging()
+    drawn = tiles.blend_tiled(
+        network,
+        rows,
+        columns,
+        progress=lambda *step: steps.append(step),
+        codes=codes,
+        strength=np.full(1, 2, np.float32),
+    )
+    assert steps == [(step, len(steps)) for step in range(1, len(steps) + 1)]
     assert drawn.shape == (3, 16 * rows, 16 * columns)
     assert np.allclose(drawn, 2 * codes[0].repeat(16, 1).repeat(16, 2), atol=1e-5)

@@ -1,4 +1,7 @@
-"""Sempic: semantic image compression. `encode` a picture, `decode` a stream, `inspect` what is in it."""
+"""Sempic: semantic image compression. `encode` a picture, `decode` a stream, `inspect` what is in it.
+
+For narrow links, `packets` makes packets of a picture, and `join` puts together what arrives.
+"""
 
 from importlib.metadata import version
 
@@ -6,6 +9,8 @@ from sempic.api import decode, encode, inspect
 from sempic.codecs.base import Codec, Decoded, Info, Part
 from sempic.codecs.spec import codecs
 from sempic.errors import BudgetError, InputError, ModelError, SempicError, SempicWarning, StreamError
+from sempic.link.packets import Joined
+from sempic.narrow import join, packets
 
 __version__ = version("sempic")
 
@@ -15,6 +20,7 @@ __all__ = [
     "Decoded",
     "Info",
     "InputError",
+    "Joined",
     "ModelError",
     "Part",
     "SempicError",
@@ -24,4 +30,6 @@ __all__ = [
     "decode",
     "encode",
     "inspect",
+    "join",
+    "packets",
 ]

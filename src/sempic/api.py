@@ -61,7 +61,7 @@ def encode(
         ModelError: a model is missing.
     """
     target, share = Target(quality, bpp, bytes), protection.share_of(protect)
-    spec = _spec(codec, settings)
+    spec = spec_of(codec, settings)
     return encode_as(image, spec, target, share or spec.protect)
 
 
@@ -176,6 +176,21 @@ def describe(data: bytes, *, codec: Codec | None = None, model: str | None = Non
     return info, reading
 
 
+def spec_of(codec: str | Codec | None, settings: Settings | None) -> Spec:
+    """Return the codec and settings that were handed in, of which either may be left out."""
+    if codec is None:
+        codec = (settings.codec if isinstance(settings, Settings) else "") or CODEC
+    if not isinstance(codec, str | Codec):
+        raise InputError(f"A codec is its name or a Codec, not {_name(type(codec))}.")
+    spec = Spec.parse(codec) if isinstance(codec, str) else Spec.of(codec, {})
+    if settings is None:
+        return spec
+    if not isinstance(settings, spec.codec.Settings):
+        name = spec.codec.name
+        raise InputError(f"The codec {name} takes {_name(spec.codec.Settings)}, not {_name(type(settings))}.")
+    return replace(spec, settings=settings)
+
+
 def stream_bytes(data: Data) -> bytes:
     """Return a stream's bytes; raise `InputError` for what cannot be one, and for a file that cannot be read."""
     if isinstance(data, bytes | bytearray | memoryview):
@@ -192,21 +207,6 @@ def stream_bytes(data: Data) -> bytes:
             f"A stream is bytes, a path or a file that is open for reading bytes, not {type(found).__name__}."
         )
     return found
-
-
-def _spec(codec: str | Codec | None, settings: Settings | None) -> Spec:
-    """Return the codec and settings that were handed in, of which either may be left out."""
-    if codec is None:
-        codec = (settings.codec if isinstance(settings, Settings) else "") or CODEC
-    if not isinstance(codec, str | Codec):
-        raise InputError(f"A codec is its name or a Codec, not {_name(type(codec))}.")
-    spec = Spec.parse(codec) if isinstance(codec, str) else Spec.of(codec, {})
-    if settings is None:
-        return spec
-    if not isinstance(settings, spec.codec.Settings):
-        name = spec.codec.name
-        raise InputError(f"The codec {name} takes {_name(spec.codec.Settings)}, not {_name(type(settings))}.")
-    return replace(spec, settings=settings)
 
 
 def _name(kind: type) -> str:

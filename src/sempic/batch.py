@@ -2,9 +2,11 @@
 
     SOURCE/a/b.jpg ─ Encoding ─▷ DEST/a/b.jpg.smp
     SOURCE/a/b.jpg.smp ─ Decoding ─▷ DEST/a/b.jpg.png
+    SOURCE/a/b.smp ─ Decoding ─▷ DEST/a/b.decoded.png
 
-A file's name only ever grows a suffix or changes `.smp` for another, so no two files can meet in one. SOURCE and DEST
-are folders or addresses of fsspec, such as `s3://bucket/streets`.
+A file's name only ever grows a suffix or changes `.smp` for another, so no two files can meet in one; and the picture
+`b.png` that `b.smp` may have been made of is never in the way. SOURCE and DEST are folders or addresses of fsspec, such
+as `s3://bucket/streets`.
 """
 
 from __future__ import annotations
@@ -14,72 +16,28 @@ from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Future
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Protocol
 
-import fsspec
 import numpy as np
-from fsspec.implementations.local import LocalFileSystem
 from PIL import Image
 
 from sempic import api, container, runtime
 from sempic.codecs.spec import Spec
 from sempic.errors import BudgetError, InputError, SempicError, StreamError, sentence
-from sempic.files import part_of, saved, stem_of, whole_file
+from sempic.files import saved
 from sempic.link import protection
-from sempic.pixels import Picture, is_picture_name, opened, read_picture
+from sempic.pixels import Picture, PixelSize, is_picture_name, opened, read_picture
 from sempic.pool import pools
 from sempic.rate import Target
+from sempic.tree import Tree, is_hidden
 
-STREAM, PICTURE = ".smp", ".png"
-"""The suffixes of what is written."""
+STREAM, PICTURE, DECODED = ".smp", ".png", ".decoded.png"
+"""The suffixes of what is written: the last one where a stream's name has no other suffix of a picture."""
 
+_PNG = b"\x89PNG\r\n\x1a\n"
 _AHEAD = 4096
 """So many files are handed out at a time: enough for a large cluster, and a list of any length fits into memory."""
-
-
-@dataclass(frozen=True)
-class Tree:
-    """All files below a folder, named from there on."""
-
-    files: Any  # fsspec's file systems carry no types
-    root: str
-
-    @classmethod
-    def at(cls, address: str) -> Tree:
-        """Return the tree of a folder or an address; raise `InputError` for one that fsspec cannot make sense of."""
-        try:
-            files, root = fsspec.url_to_fs(address)
-        except (ValueError, ImportError) as error:
-            raise InputError(f"'{address}' cannot be reached: {error}.") from None
-        if files.isfile(root):
-            raise InputError(f"'{address}' is a file; name a folder.")
-        return cls(files, root if not root or root.endswith("/") else f"{root}/")
-
-    def names(self) -> list[str]:
-        """Return the names of all files, sorted; none where there is no such folder."""
-        return sorted(path.removeprefix(self.root) for path in self.files.find(self.root))
-
-    def read(self, name: str) -> bytes:
-        """Return what is in a file."""
-        data: bytes = self.files.cat_file(self.root + name)
-        return data
-
-    def write(self, name: str, data: bytes) -> None:
-        """Write a file that appears when it is whole: here by renaming it, elsewhere if that is the store's way."""
-        path = self.root + name
-        if isinstance(self.files, LocalFileSystem):
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            with whole_file(Path(path)) as file:
-                file.write(data)
-        else:
-            self.files.makedirs(posixpath.dirname(path), exist_ok=True)
-            self.files.pipe_file(path, data)
-
-    def remove(self, name: str) -> None:
-        """Delete a file."""
-        self.files.rm_file(self.root + name)
 
 
 class Task(Protocol):
@@ -96,7 +54,7 @@ class Task(Protocol):
         """Raise at once what would fail with every file."""
 
     def is_finished(self, made: bytes) -> bool:
-        """Whether a result that exists is whole; raise `InputError` when it is, but cannot be of this task."""
+        """Whether a result that exists is whole; raise `InputError` for a file that cannot be of this task."""
 
     def convert(self, data: bytes, name: str) -> tuple[bytes, tuple[str, ...]]:
         """Return the result for a file's bytes, with a warning for each part of them that could not be used."""
@@ -104,10 +62,14 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class Encoding:
-    """Pictures to streams, each under the same codec and settings, and to the same target."""
+    """Pictures to streams, each under the same codec and settings, and to the same target.
+
+    `within` is the size to which larger pictures are scaled down.
+    """
 
     spec: Spec
     target: Target = field(default_factory=Target)
+    within: PixelSize | None = None
 
     takes = "pictures"
 
@@ -126,6 +88,8 @@ class Encoding:
             recovered = protection.recover(made)
             stream = container.read(recovered.stream)
         except StreamError:
+            if made and not protection.may_start(made):
+                raise InputError("There is a file that is no stream; name another DEST, or --force.") from None
             return False
         if recovered.mended or recovered.warnings or stream.warnings:
             return False
@@ -137,6 +101,9 @@ class Encoding:
             other |= header.fingerprint != model.card.fingerprint
         limit = self.target.limit(header.width * header.height)
         above = limit is not None and len(made) > limit
+        above |= self.within is not None and not (
+            header.width <= self.within.width and header.height <= self.within.height
+        )
         if above or other:
             raise InputError(
                 "There is a stream of another codec, model or protection, or above this size; "
@@ -147,7 +114,7 @@ class Encoding:
     def convert(self, data: bytes, name: str) -> tuple[bytes, tuple[str, ...]]:
         """Encode a picture."""
         picture, warnings = read_picture(data, name)
-        made, more = self._encoded(picture)
+        made, more = self._encoded(self.within.shrink(picture) if self.within else picture)
         return made, (*warnings, *more)
 
     def _encoded(self, picture: Picture) -> tuple[bytes, tuple[str, ...]]:
@@ -164,8 +131,11 @@ class Decoding:
     takes = "streams"
 
     def output(self, name: str) -> str | None:
-        """Put `.png` where `.smp` was."""
-        return name.removesuffix(STREAM) + PICTURE if name.endswith(STREAM) else None
+        """Put `.png` where `.smp` was, or `.decoded.png` if there is no suffix of a picture before it."""
+        stem = name.removesuffix(STREAM)
+        if stem == name:
+            return None
+        return stem + (PICTURE if is_picture_name(posixpath.basename(stem)) else DECODED)
 
     def check(self) -> None:
         """Look for the model, where one was named."""
@@ -174,10 +144,12 @@ class Decoding:
 
     def is_finished(self, made: bytes) -> bool:
         """Read the picture's chunks and their checks."""
+        if made and not made.startswith(_PNG):
+            raise InputError("There is a file that is no PNG; name another DEST, or --force.")
         try:
             with opened(made, "the picture") as picture:
                 picture.verify()
-                return picture.format == "PNG"
+                return True
         except InputError:
             return False
 
@@ -192,7 +164,9 @@ class Summary:
     """What became of the files: counts, and sentences by file name.
 
     finished: how many results existed from an earlier run.
-    left_out: how many files in SOURCE are of another kind, or hidden.
+    left_out: how many files in SOURCE are hidden or of another kind, pipes and devices among them. Where DEST is the
+        same tree, results of the task do not count.
+    failed: those that failed, and folders that cannot be read.
     """
 
     written: int
@@ -246,16 +220,20 @@ def run(
         progress: is called with the number of files done and the number there are.
 
     Raises:
-        InputError: there are no files to do, or all of them would fail.
+        InputError: there are no files to do, or all of them would fail; or a tree is in the memory of this process.
         SempicError: a process died; what is finished by then is kept.
     """
     origin, destination = Tree.at(source), Tree.at(target)
-    found = origin.names()
-    outputs = {name: output for name in found if not _hidden(name) and (output := task.output(name))}
+    for tree, address in ((origin, source), (destination, target)):
+        if tree.is_in_memory:
+            raise InputError(f"'{address}' is in the memory of one process, and gone when it ends; name a folder.")
+    found = origin.listing()
+    outputs = {name: output for name in found.names if not is_hidden(name) and (output := task.output(name))}
     if not outputs:
         raise InputError(f"There are no {task.takes} in '{source}'.")
     task.check()
-    there = _tidied(destination, set(outputs.values()))
+    destination.tidy(outputs.values())
+    own = set(outputs.values()) if destination == origin else set()
     done, outcomes = SimpleQueue[Future[_Outcome]](), dict[str, _Outcome]()
     pending = dict[Future[_Outcome], str]()
 
@@ -270,8 +248,7 @@ def run(
         with pools([workers], ray_address=ray_address) as (pool,):
             for name, output in outputs.items():
                 settle(_AHEAD - 1)
-                there_already = output in there and not force
-                future = pool.submit(_do, task, origin, name, destination, output, there_already)
+                future = pool.submit(_do, task, origin, name, destination, output, force)
                 pending[future] = name
                 future.add_done_callback(done.put)
             settle(0)
@@ -285,35 +262,19 @@ def run(
     return Summary(
         written=written,
         finished=len(outputs) - written - len(failed),
-        left_out=len(found) - len(outputs),
-        failed=failed,
+        left_out=len(set(found.names) - outputs.keys() - own) + found.others,
+        failed=failed | found.unread,
         warnings={name: outcomes[name].warnings for name in outputs if outcomes[name].warnings},
     )
 
 
-def _do(task: Task, origin: Tree, name: str, destination: Tree, output: str, there_already: bool) -> _Outcome:
+def _do(task: Task, origin: Tree, name: str, destination: Tree, output: str, force: bool) -> _Outcome:
     """Do a task to one file; nothing that goes wrong leaves this function."""
     try:
-        if there_already and task.is_finished(destination.read(output)):
+        if not force and destination.has(output) and task.is_finished(destination.read(output)):
             return _Outcome()
         made, warnings = task.convert(origin.read(name), name)
         destination.write(output, made)
         return _Outcome(written=True, warnings=warnings)
     except Exception as error:
         return _Outcome(failure=sentence(error) or f"{type(error).__name__}, a fault of Sempic's: {error}.")
-
-
-def _tidied(tree: Tree, outputs: set[str]) -> set[str]:
-    """Return the names in a tree, after deleting what a killed run has left of these outputs."""
-    names = set(tree.names())
-    stems = {posixpath.join(folder, stem_of(whole)) for folder, whole in map(posixpath.split, outputs)}
-    for name in sorted(names):
-        folder, part = posixpath.split(name)
-        if (stem := part_of(part)) and posixpath.join(folder, stem) in stems:
-            tree.remove(name)
-    return names
-
-
-def _hidden(name: str) -> bool:
-    """Whether a name, or a folder in it, starts with a dot; so does `..`, which an archive may use to get out."""
-    return any(part.startswith(".") for part in name.split("/"))

@@ -110,6 +110,16 @@ def read_header(data: bytes) -> Header:
     return _header_at_start(data)[0]
 
 
+def end_of_first(data: bytes) -> int:
+    """Return where the first section of a stream ends, its check included; no more than its length need be there.
+
+    Raises `StreamError` where that is cut off or makes no sense.
+    """
+    place = _header_at_start(data)[1]
+    length, start = _read_varint(data, place + 1)
+    return start + length + _CHECK_BYTES
+
+
 def layout(data: bytes) -> list[Span]:
     """Return what each byte of a stream is: spans in order, without gaps, from 0 to `len(data)`.
 

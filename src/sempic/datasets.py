@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sempic.errors import InputError
+from sempic.files import expanded
 from sempic.labels import CAMVID, any_labels, read_labels
 from sempic.pixels import is_picture_name, to_rgb
 from sempic.taxonomy import Taxonomy
@@ -155,11 +156,7 @@ def in_folder(folder: Path, classes: Mapping[int, str] | None = None) -> tuple[l
 
 def folder_of(data: str) -> Path:
     """Return the folder that PATH or `folder:PATH` names; raise `InputError` for an unknown `~user`."""
-    path = Path(data.removeprefix("folder:"))
-    try:
-        return path.expanduser()
-    except RuntimeError:
-        raise InputError(f"There is no home folder for '{path.parts[0]}'.") from None
+    return expanded(data.removeprefix("folder:"))
 
 
 def _pictures_in(folder: Path) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,16 +46,21 @@ class Trial:
         return f"{self.codec}: {len(self.data)} bytes, {self.bpp:.3f} bpp"
 
 
-def run(image: Bytes, sizes: list[int]) -> tuple[list[tuple[str, ...]], Image.Image, dict[str, bytes]]:
+def run(
+    image: Bytes, sizes: list[int], progress: Callable[[int, int], None] = lambda done, total: None
+) -> tuple[list[tuple[str, ...]], Image.Image, dict[str, bytes]]:
     """Return the rows of the table, the sheet, and the streams by file name.
 
     Sizes are in bytes; without any, the demo takes its own. The first encode and decode of a codec include the loading
-    of its networks.
+    of its networks. `progress` is called with the number of streams done and the number there are.
     """
     pixels = image.shape[0] * image.shape[1]
     trials, panels = list[Trial](), list[tuple[str, Bytes]]()
-    for size in sizes or [int(bpp * pixels / 8) for bpp in _BPP]:
+    sizes = sizes or [int(bpp * pixels / 8) for bpp in _BPP]
+    for size in sizes:
+        progress(len(trials), 2 * len(sizes))
         ours = _trial(image, "sqgan", size)
+        progress(len(trials) + 1, 2 * len(sizes))
         theirs = _trial(image, "hevc", len(ours.data))
         trials += [ours, theirs]
         assert isinstance(ours.reading, SqGanReading), "sqgan wrote it"

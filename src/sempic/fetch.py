@@ -96,4 +96,7 @@ def from_hub(name: str, patterns: list[str]) -> Path:
 
 
 def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sempic" / "models"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sempic" / "models"
+    except RuntimeError:
+        raise ModelError("There is no home folder to keep models in; name one for them in XDG_CACHE_HOME.") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
@@ -39,6 +39,7 @@ class DataPart:
     unreadable: the names of the pictures that cannot be used, or whose labels cannot.
     reasons: why not, a sentence for each of them.
     unused: the names of label files that belong to no picture.
+    others: how many more files there are, of other kinds, which are left out; hidden ones are not counted.
     """
 
     name: str
@@ -50,6 +51,7 @@ class DataPart:
     unreadable: tuple[str, ...]
     reasons: tuple[str, ...]
     unused: tuple[str, ...]
+    others: int = 0
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,9 @@ def check(data: str, progress: Callable[[int, int], None] = lambda done, total: 
 
     expected = EXPECTED.get(kind, {})
     parts = [_part(name, *files, expected.get(name), size_of) for name, files in found.items()]
+    if kind != "cityscapes":  # which has more kinds of files than are wanted, in folders of their own
+        folders = {name: root / name if kind in EXPECTED else root for name in found}
+        parts = [replace(part, others=_others(folders[part.name], *found[part.name])) for part in parts]
     missing = [sentence for part in parts for sentence in _missing(kind, part)]
     return Inventory(kind, root, tuple(parts), tuple(missing), HOW[kind].format(root=root) if missing else "")
 
@@ -129,6 +134,14 @@ def _part(
     labelled = sum(picture.label is not None for picture in pictures)
     unreadable, why = tuple(reasons), tuple(reasons.values())
     return DataPart(name, len(pictures), labelled, expected, smallest, largest, unreadable, why, tuple(unused))
+
+
+def _others(folder: Path, pictures: Sequence[Picture], unused: Sequence[str]) -> int:
+    """Return how many files beside the pictures and labels of a folder are neither, and not hidden."""
+    files = (path for place in (folder, folder / "image", folder / "label") for path in place.glob("*"))
+    there = sum(path.is_file() and not path.name.startswith(".") for path in files)
+    labels = {picture.label for picture in pictures if picture.label is not None}
+    return there - len(pictures) - len(labels) - len(unused)
 
 
 def _missing(kind: str, part: DataPart) -> list[str]:

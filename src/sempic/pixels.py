@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from io import BytesIO
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sempic import extras
 from sempic.container import check_size
 from sempic.errors import InputError, SempicError
 
@@ -33,6 +35,36 @@ _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b
 _STREAM = ".smp"
 SPREAD = {"L;2": 0x55, "L;4": 0x11}
 """By which Pillow multiplies grey values that have less than 8 bits, by the `raw_mode` of their file."""
+
+
+class PixelSize(NamedTuple):
+    """A width and a height in pixels."""
+
+    width: int
+    height: int
+
+    @classmethod
+    def parse(cls, text: str) -> PixelSize:
+        """Read "480x360", with an x, an X or a ×; raise `InputError` for anything else and for sides that are not from
+        16 to 8192."""
+        found = re.fullmatch(r"([0-9]{1,9})\s*[xX×]\s*([0-9]{1,9})", text.strip())
+        if found is None:
+            raise InputError(f"'{text}' is no width and height in pixels; write 480x360.")
+        size = cls(int(found[1]), int(found[2]))
+        check_size(*size)
+        return size
+
+    def shrink(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return a picture (uint8 H×W×3) scaled down until it fits into this size; a smaller one as it is."""
+        from PIL import Image
+
+        height, width = pixels.shape[:2]
+        scale = min(self.width / width, self.height / height)
+        if scale >= 1:
+            return pixels
+        fitting = max(round(width * scale), 1), max(round(height * scale), 1)
+        check_size(*fitting)
+        return np.asarray(Image.fromarray(pixels).resize(fitting, Image.Resampling.LANCZOS))
 
 
 def to_rgb(image: Picture) -> NDArray[np.uint8]:
@@ -117,6 +149,13 @@ def contents(path: str | os.PathLike[str]) -> bytes:
         raise InputError(f"'{os.fspath(path)}' cannot be read: {why}.") from None
 
 
+def format_of(data: bytes) -> str | None:
+    """Return the format of the picture in a file's bytes, as Pillow names it; None if there is none."""
+    with suppress(Exception), _identified(BytesIO(data), "") as picture:
+        return picture.format
+    return None
+
+
 def is_picture_name(name: str | PurePath) -> bool:
     """Whether a file's name is that of a picture: not hidden, and with the suffix of a format that can be read."""
     path = PurePath(name)
@@ -161,7 +200,7 @@ def _identified(file: BytesIO | Path, name: str) -> Image:
     try:
         from pillow_heif import HeifImageFile
     except ImportError:
-        raise InputError(f"'{name}' is a HEIF picture, which needs pillow-heif: pip install pillow-heif.") from None
+        raise InputError(f"'{name}' is a HEIF picture, which needs pillow-heif: {extras.install('heif')}.") from None
     picture: Image.Image = HeifImageFile(file)
     return picture
 

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol
 
-from sempic import runtime
+from sempic import extras, runtime
 from sempic.errors import InputError
 
 
@@ -67,7 +67,7 @@ def _start_ray(stack: ExitStack, address: str, processes: int) -> None:
     try:
         import ray
     except ImportError:
-        raise InputError("--ray needs the package ray: pip install 'sempic[scale]'.") from None
+        raise InputError(f"--ray needs the package ray: {extras.install('scale')}.") from None
     local = address == "local"
     ray.init(address=address, num_cpus=processes if local else None, log_to_driver=False)
     stack.callback(ray.shutdown)

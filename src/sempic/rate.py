@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 
 from sempic.codecs.base import Writer
 from sempic.errors import BudgetError, InputError
@@ -12,6 +15,29 @@ QUALITY = 50.0
 """The quality where nothing is asked for."""
 _LOOK = 3
 """How many steps that are too big in a row end the search: sizes are only nearly monotonic."""
+_BYTES = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(?:([km])(i?))?(?:b|bytes?)?", re.IGNORECASE)
+_POWERS = {"": 0, "k": 1, "m": 2}
+
+
+def bytes_of(text: str) -> int:
+    """Return a number of bytes from a text such as "600", "600 B", "1k", "2.5 kB" or "1KiB".
+
+    k is 1000 and M a million, Ki is 1024 and Mi its square; capitals make no difference. Raises `InputError` for
+    anything else, and where the number is not whole or not above 0.
+    """
+    if size := _bytes_in(text):
+        return size
+    raise InputError(f"'{text}' is no number of bytes above 0; write 600, 1k or 2.5kB (k is 1000), or 1KiB (1024).")
+
+
+def _bytes_in(text: str) -> int | None:
+    """Return the number of bytes in a text; None where it has none that is whole."""
+    found = _BYTES.fullmatch(text.strip())
+    if found is None:
+        return None
+    number, prefix, binary = found.groups(default="")
+    size = Fraction(number) * (1024 if binary else 1000) ** _POWERS[prefix.lower()]
+    return int(size) if size.denominator == 1 else None
 
 
 @dataclass(frozen=True)
@@ -39,13 +65,13 @@ class Target:
 
     @classmethod
     def parse(cls, text: str) -> Target:
-        """Read "0.05" (bpp), "600B" (bytes) or "q30" (quality); raise `InputError` for anything else."""
+        """Read "0.05" (bpp), "600B" or "1kB" (bytes) or "q30" (quality); raise `InputError` for anything else."""
         text = text.strip()
         try:
             if text.startswith("q"):
                 return cls(quality=float(text[1:]))
-            if text.endswith("B"):
-                return cls(size=int(text[:-1]))
+            if text.endswith("B") and (size := _bytes_in(text)):
+                return cls(size=size)
             return cls(bpp=float(text))
         except ValueError:
             raise InputError(f"'{text}' is no size; write 0.05 (bpp), 600B (bytes) or q30 (quality).") from None
@@ -62,11 +88,12 @@ class Target:
         return writer.write(writer.step_of(QUALITY if self.quality is None else self.quality))
 
 
-def fit(writer: Writer, limit_bytes: int) -> bytes:
+def fit(writer: Writer, limit_bytes: int, size: Callable[[bytes], int] = len) -> bytes:
     """Return the stream of the biggest step whose size is at most `limit_bytes`.
 
     Bisects on sizes really written, then looks a few steps further up. The stream is never above the limit; raises
-    `BudgetError`, which names the smallest size, when no step is small enough.
+    `BudgetError`, which names the smallest size, when no step is small enough. `size` says what counts as the size of a
+    stream, where that is not its number of bytes.
     """
     best = b""
     floor = -1
@@ -75,16 +102,16 @@ def fit(writer: Writer, limit_bytes: int) -> bytes:
     while high - low > 1:
         middle = (low + high) // 2
         stream = writer.write(middle)
-        if len(stream) <= limit_bytes:
+        if size(stream) <= limit_bytes:
             best, low = stream, middle
         else:
-            floor, high = len(stream), middle
+            floor, high = size(stream), middle
 
     step = low + 2  # low + 1 is known to be too big
     last = step + _LOOK
     while step < min(last, writer.steps):
         stream = writer.write(step)
-        if len(stream) <= limit_bytes:
+        if size(stream) <= limit_bytes:
             best, last = stream, step + 1 + _LOOK
         step += 1
     if not best:

@@ -143,7 +143,7 @@ def load(name: str) -> Taxonomy:
     if path.suffix != ".json" or not path.is_file():
         raise InputError(f"'{name}' is not a taxonomy; known are {', '.join(names())}, or a JSON file of your own.")
     try:
-        return Taxonomy.from_json(json.loads(path.read_text(encoding="utf-8")))
+        return Taxonomy.from_json(json.loads(path.read_text(encoding="utf-8-sig")))
     except (OSError, ValueError) as error:
         raise InputError(f"The taxonomy in {path} cannot be used: {error}.") from None
 

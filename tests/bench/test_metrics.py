@@ -15,6 +15,7 @@ from sempic import runtime
 from sempic.bench import features, judge, metrics
 from sempic.bench.metrics import METRICS, PER_PICTURE, chosen, confusion, frechet, iou, kernel
 from sempic.errors import InputError
+from sempic.extras import install
 from sempic.scene import draw
 from sempic.taxonomy import VOID, Taxonomy, load
 
@@ -299,9 +300,7 @@ def test_lite0_sees_each_picture_once(monkeypatch):
 
 def test_what_lite0_lacks_is_named(monkeypatch):
     monkeypatch.setattr(metrics.importlib.util, "find_spec", lambda name: None)
-    assert METRICS["lite0_kernel"].unavailable() == (
-        "EfficientNet-Lite0 needs the package torch: pip install 'sempic[train]'."
-    )
+    assert METRICS["lite0_kernel"].unavailable() == (f"EfficientNet-Lite0 needs the package torch: {install('train')}.")
     assert "scipy" in METRICS["ms_ssim"].unavailable()
 
 
@@ -327,7 +326,7 @@ def test_lpips_squeeze_without_weights_says_where_they_belong(monkeypatch, tmp_p
     assert reason.startswith("LPIPS needs squeezenet1_1_fp16.npz and lpips_v0.1_squeeze_lin.pth in ")
     assert str(tmp_path / "lpips") in reason
     monkeypatch.setattr(metrics.importlib.util, "find_spec", lambda name: None)
-    assert METRICS["lpips_squeeze"].unavailable() == "LPIPS needs the package torch: pip install 'sempic[train]'."
+    assert METRICS["lpips_squeeze"].unavailable() == f"LPIPS needs the package torch: {install('train')}."
 
 
 # Metrics of other packages

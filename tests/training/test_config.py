@@ -114,6 +114,8 @@ def test_a_recipe_may_be_a_file_of_ones_own(tmp_path):
     own.write_text('kind = "sqgan-image"\ntaxonomy = "camvid11"\nwidths = [16, 32, 32, 64]\n')
     expected = ImageOptions(recipe="own", kind="sqgan-image", taxonomy="camvid11", widths=(16, 32, 32, 64))
     assert config.load(str(own)) == expected
+    own.write_bytes(b"\xef\xbb\xbf" + own.read_bytes())  # the byte-order mark that editors of Windows write
+    assert config.load(str(own)) == expected
     for text, sentence in (
         ('kind = "x"', "of kind 'x'; there are segmenter"),
         ("steps = ", "cannot be read"),

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from sempic.cli import app
 from sempic.errors import InputError
+from sempic.extras import install
 from sempic.training import config, run
 
 COMMAND = [sys.executable, "-c", "from sempic.cli import main; main()"]
@@ -110,7 +111,7 @@ def test_tensorboard_is_optional(tmp_path, monkeypatch):
 def test_sq_gan_is_trained_in_three_stages(tmp_path, monkeypatch):
     trained = []
     monkeypatch.setattr(
-        run, "_train", lambda out, minutes: trained.append(out.relative_to(tmp_path)) or len(trained) != 2
+        run, "_train", lambda out, minutes, quiet: trained.append(out.relative_to(tmp_path)) or len(trained) != 2
     )
     run.start(tmp_path / "r", "sqgan", ["steps=5", "variance_covariance=0.25"])
     stages = {path.parent.name: json.loads(path.read_text()) for path in tmp_path.glob("r/**/config.json")}
@@ -136,4 +137,4 @@ def test_without_pytorch_a_sentence_says_how_to_get_it(folder):
     command = [sys.executable, "-c", hide, "train", "spic"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert done.returncode == 1
-    assert done.stderr == "sempic: Training needs torch; install it with: pip install 'sempic[train]'.\n"
+    assert done.stderr == f"sempic: Training needs the package torch: {install('train')}.\n"

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 from stand_in import scene
 
-from sempic import runtime, taxonomy
+from sempic import datasets, runtime, taxonomy
 from sempic.datasets import Frame
-from sempic.errors import InputError, ModelError
+from sempic.errors import InputError, ModelError, SempicWarning
 from sempic.training import sources
 from sempic.training.sampler import CropSampler, Pool, Source
 
@@ -70,18 +70,34 @@ def test_the_cache_depends_on_the_segmenter(folder, asked, monkeypatch):
     assert len(asked) == 6
 
 
-def test_without_a_segmenter_labels_take_the_place_of_predictions(folder, asked, monkeypatch, capsys):
+def test_without_a_segmenter_labels_take_the_place_of_predictions(folder, asked, monkeypatch):
     def none(kind, taxonomy=""):
         raise ModelError("none is installed")
 
     monkeypatch.setattr(runtime, "default", none)
     with pytest.raises(InputError, match=r"1.png has no labels, and no segmenter for the classes of camvid11"):
-        sources.pools(str(folder), TAXONOMY)
-    ((pictures, _),) = sources.pools(labelled(folder), TAXONOMY)
-    assert "labels are used as predictions" in capsys.readouterr().err
+        sources.Pictures(datasets.find(str(folder)), TAXONOMY)
+    with pytest.warns(SempicWarning, match="labels are used as predictions"):
+        ((pictures, _),) = sources.pools(labelled(folder), TAXONOMY)
     assert not asked
     for source in pictures:
         assert source.predicted is source.frame.segmap
+
+
+@pytest.mark.parametrize("held", [sources.HELD, 0])
+def test_pictures_that_cannot_be_read_are_left_out_and_counted(folder, asked, monkeypatch, held):
+    monkeypatch.setattr(sources, "HELD", held)
+    (folder / "0.png").write_bytes(b"no picture")
+    Image.new("L", (5, 5)).save(folder / "2.label.png")
+    steps = []
+    with pytest.warns(SempicWarning, match=r"2 of 3 pictures of .* are left out; the first one: 0.png cannot be read"):
+        ((pictures, _),) = sources.pools(str(folder), TAXONOMY, progress=lambda *at: steps.append(at))
+    assert [source.frame.name for source in pictures] == ["1.png"]
+    assert list(pictures.left_out) == ["0.png", "2.png"]
+    assert steps[-1][0] == steps[-1][1]
+    (folder / "1.png").write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"None of the pictures could be used; the first one: 0.png cannot be read"):
+        sources.pools(str(folder), TAXONOMY)
 
 
 def test_large_sets_are_read_picture_by_picture(folder, asked, monkeypatch):

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from sempic import extras
 from sempic.bench import judge
 from sempic.errors import ModelError
 
@@ -63,5 +64,5 @@ def lacking(title: str, extra: str, *packages: str) -> str | None:
     """Return which of the packages that a metric needs is not installed, in a sentence; None if all are."""
     for package in packages:
         if importlib.util.find_spec(package.replace("-", "_")) is None:
-            return f"{title} needs the package {package}: pip install 'sempic[{extra}]'."
+            return f"{title} needs the package {package}: {extras.install(extra)}."
     return None

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sempic import extras
 from sempic.errors import InputError
 
 Curve = tuple[Sequence[float], Sequence[float]]
@@ -96,7 +97,7 @@ def _mean_difference(
     try:
         from bjontegaard import bd_linear
     except ImportError:
-        raise InputError("Bjøntegaard deltas need the package bjontegaard: pip install 'sempic[bench]'.") from None
+        raise InputError(f"Bjøntegaard deltas need the package bjontegaard: {extras.install('bench')}.") from None
     shared = min(x[-1], other_x[-1]) - max(x[0], other_x[0])
     if shared <= 0:
         return Delta(None, "", 0)

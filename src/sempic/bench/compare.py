@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -53,14 +53,23 @@ class Compared:
         return f"{self.bytes} bytes, {self.bpp:.3f} bpp, {self.psnr:.2f} dB"
 
 
-def compare(image: NDArray[np.uint8], size_bytes: int, specs: Sequence[Spec]) -> list[Compared]:
+def compare(
+    image: NDArray[np.uint8],
+    size_bytes: int,
+    specs: Sequence[Spec],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Compared]:
     """Return what each codec makes of a picture in at most `size_bytes`, in the order of the specs.
 
     A codec that cannot, because its smallest stream is bigger or its package or model is not here, takes part with a
-    sentence. Raises `InputError` for a picture that cannot be used and a size below 1.
+    sentence. `progress` is called with the number of codecs done and the number there are. Raises `InputError` for a
+    picture that cannot be used and a size below 1.
     """
-    pixels, target = to_rgb(image), Target(size=size_bytes)
-    return [_compared(pixels, target, spec) for spec in specs]
+    pixels, target, found = to_rgb(image), Target(size=size_bytes), list[Compared]()
+    for spec in specs:
+        progress(len(found), len(specs))
+        found.append(_compared(pixels, target, spec))
+    return found
 
 
 def _compared(image: NDArray[np.uint8], target: Target, spec: Spec) -> Compared:

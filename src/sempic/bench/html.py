@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import Any
 
+from sempic import extras
 from sempic.errors import InputError
 
 
@@ -12,7 +13,7 @@ def need(*packages: str) -> None:
     """Raise `InputError` for the first of these packages that is not here."""
     for package in packages:
         if find_spec(package) is None:
-            raise InputError(f"Reports need the package {package}: pip install 'sempic[bench]'.")
+            raise InputError(f"Reports need the package {package}: {extras.install('bench')}.")
 
 
 def render(template: str, **values: Any) -> str:

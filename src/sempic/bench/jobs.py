@@ -46,7 +46,7 @@ class OperatingPoint:
 
     @classmethod
     def parse(cls, text: str) -> OperatingPoint:
-        """Read "0.05" (bpp), "600B" (bytes) or "q30" (quality); raise `InputError` for anything else."""
+        """Read "0.05" (bpp), "600B" or "1kB" (bytes) or "q30" (quality); raise `InputError` for anything else."""
         return cls(text.strip(), Target.parse(text))
 
     def over(self, erase: float) -> OperatingPoint:

@@ -9,6 +9,7 @@ from pathlib import Path
 from sempic.bench import curves, gallery, html, links, plane, tables
 from sempic.bench.results import Result, load_all
 from sempic.errors import InputError
+from sempic.files import whole_file
 
 BEGIN, END = "<!-- tables -->", "<!-- end of tables -->"
 
@@ -70,7 +71,8 @@ def update_markdown(path: Path, results: Sequence[Result]) -> None:
     _, end, after = rest.partition(END)
     if not (begin and end):
         raise InputError(f"{path} has no lines '{BEGIN}' and '{END}' for the tables to stand between.")
-    path.write_text(f"{before}{BEGIN}\n\n{markdown_tables(results)}\n{END}{after}", encoding="utf-8")
+    with whole_file(path.resolve()) as file:
+        file.write(f"{before}{BEGIN}\n\n{markdown_tables(results)}\n{END}{after}".encode())
 
 
 def _facts(results: Sequence[Result]) -> list[tuple[str, list[str]]]:

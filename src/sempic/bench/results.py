@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sempic.errors import InputError
+from sempic.files import whole_file
 
 SCHEMA = 1
 
@@ -144,10 +145,8 @@ class Result:
 
 def save(result: Result, path: Path) -> None:
     """Write a result as JSON, one line a row, so that versions of it can be compared; a value that is NaN is null."""
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
+    with whole_file(path) as file:
         file.writelines((*_json(result), b"\n"))
-    partial.replace(path)
 
 
 def line(value: Any) -> bytes:

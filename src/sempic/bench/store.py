@@ -18,6 +18,7 @@ from sempic.bench import metrics, results, timing
 from sempic.bench.jobs import Encoded, Measured, OperatingPoint
 from sempic.bench.results import Point, Result, Row, Timing
 from sempic.codecs.spec import Spec
+from sempic.files import whole_file
 from sempic.taxonomy import Taxonomy
 
 ORIGINALS = "originals"
@@ -78,9 +79,8 @@ class Store:
         row = asdict(_row(frame, encoded, measured)) if encoded else {}
         source = self._source(place, frame)
         stored = {"source": source, "names": list(self.names), "row": row, "detail": measured.detail}
-        partial = self._path(place, ".partial")
-        partial.write_bytes(results.line(stored))
-        partial.replace(self._path(place, ".json"))
+        with whole_file(self._path(place, ".json")) as file:
+            file.write(results.line(stored))
 
     def timing(self, spec: Spec, points: Sequence[OperatingPoint], images: Sequence[NDArray[np.uint8]]) -> Timing:
         """Return what a codec takes, measured now unless it was on this machine before.

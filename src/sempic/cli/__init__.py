@@ -15,26 +15,28 @@ from typing import Annotated, Any
 import typer
 
 from sempic import __version__
-from sempic.cli import batch, code, data, look, measure, train
-from sempic.cli.common import say, warn
+from sempic.cli import batch, code, data, look, measure, narrow, train
+from sempic.cli.command import Command, CommandGroup
+from sempic.cli.common import say
 from sempic.errors import SempicWarning, sentence
 
 _INTERRUPTED = 130
 _PYTHONS = warnings.showwarning
 
 app = typer.Typer(
-    add_completion=False,
+    cls=CommandGroup,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "color": False},
 )
 for _command in (
     code.encode, code.decode, code.inspect, code.channel, code.compare,
+    narrow.packets, narrow.join,
     look.codecs, look.models, look.demo, look.studio,
     measure.bench, measure.report,
     train.train, train.export, train.calibrate,
 ):  # fmt: skip
-    app.command()(_command)
+    app.command(cls=Command)(_command)
 app.add_typer(batch.app, name="batch")
 app.add_typer(data.app, name="data")
 
@@ -56,8 +58,9 @@ def main() -> None:
     if isinstance(sys.stdout, TextIOWrapper):  # characters that the terminal cannot show are no reason to fail
         sys.stdout.reconfigure(errors="backslashreplace")
     warnings.showwarning = _show_warning
+    warnings.simplefilter("always", SempicWarning)
     try:
-        status = app(standalone_mode=False)
+        status = app(standalone_mode=False, prog_name="sempic")
         sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
         status = _INTERRUPTED
@@ -75,7 +78,7 @@ def main() -> None:
 def _show_warning(message: Warning | str, category: type[Warning], *where: Any, **line: Any) -> None:
     """Print a warning of Sempic's as a sentence, and others as Python does."""
     if issubclass(category, SempicWarning):
-        warn([str(message)])
+        say(f"warning: {message}")
     else:
         _PYTHONS(message, category, *where, **line)
 

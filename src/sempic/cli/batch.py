@@ -10,6 +10,7 @@ import typer
 
 from sempic import api
 from sempic.cli import common
+from sempic.cli.command import Command, CommandGroup
 from sempic.cli.common import (
     AsJson,
     Bpp,
@@ -19,9 +20,11 @@ from sempic.cli.common import (
     ModelName,
     Protect,
     Quality,
+    Quiet,
     Ray,
     Segmenter,
     Size,
+    Within,
     Workers,
 )
 
@@ -32,10 +35,10 @@ Source = Annotated[str, typer.Argument(metavar="SOURCE", help="A folder, or an a
 Dest = Annotated[str, typer.Argument(metavar="DEST", help="Another, which gets the same folders; made if need be.")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Do all anew, and replace what is there.")]
 
-app = typer.Typer(rich_markup_mode=None, help="Whole folders and buckets at once.")
+app = typer.Typer(cls=CommandGroup, rich_markup_mode=None, help="Whole folders and buckets at once.")
 
 
-@app.command()
+@app.command(cls=Command)
 def encode(
     source: Source,
     dest: Dest,
@@ -44,6 +47,7 @@ def encode(
     quality: Quality = None,
     bpp: Bpp = None,
     size: Size = None,
+    within: Within = None,
     keep: Keep = None,
     segmenter: Segmenter = None,
     classes: Classes = None,
@@ -53,12 +57,13 @@ def encode(
     ray: Ray = None,
     force: Force = False,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Write every picture below SOURCE as a stream: a/b.jpg becomes a/b.jpg.smp, so no two can meet in one name.
 
     Streams that are in DEST, and whole, are not written again: an interrupted run goes on where it stopped. Hidden
-    files and those without the suffix of a picture are left out. Failures are listed at the end, and the exit code is
-    then 1.
+    files, those without the suffix of a picture, pipes and devices are left out and counted. Failures are listed at
+    the end, and the exit code is then 1.
 
     \b
     Examples:
@@ -72,10 +77,10 @@ def encode(
 
     from sempic.batch import Encoding
 
-    _run(Encoding(spec, target), source, dest, workers, ray, force, as_json)
+    _run(Encoding(spec, target, within), source, dest, workers, ray, force, as_json, quiet)
 
 
-@app.command()
+@app.command(cls=Command)
 def decode(
     source: Source,
     dest: Dest,
@@ -84,11 +89,12 @@ def decode(
     ray: Ray = None,
     force: Force = False,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Write the picture in every stream below SOURCE: a/b.jpg.smp becomes a/b.jpg.png.
+    """Write the picture in every stream below SOURCE: a/b.jpg.smp becomes a/b.jpg.png, and a/b.smp a/b.decoded.png.
 
     Pictures that are in DEST, and whole, are not written again: an interrupted run goes on where it stopped. Files
-    without the suffix .smp are left out. Failures are listed at the end, and the exit code is then 1.
+    without the suffix .smp are left out and counted. Failures are listed at the end, and the exit code is then 1.
 
     \b
     Examples:
@@ -97,15 +103,24 @@ def decode(
     """
     from sempic.batch import Decoding
 
-    _run(Decoding(model), source, dest, workers, ray, force, as_json)
+    _run(Decoding(model), source, dest, workers, ray, force, as_json, quiet)
 
 
-def _run(task: Task, source: str, dest: str, workers: int | None, ray: str | None, force: bool, as_json: bool) -> None:
+def _run(
+    task: Task,
+    source: str,
+    dest: str,
+    workers: int | None,
+    ray: str | None,
+    force: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """Do a task to a tree of files and report what became of them."""
     from sempic import batch
 
     start = time.perf_counter()
-    with common.progress(f"{source} to {dest}") as progress:
+    with common.progress(f"{source} to {dest}", quiet=quiet) as progress:
         found = batch.run(
             task, source, dest, workers=workers or os.cpu_count() or 1, ray_address=ray, force=force, progress=progress
         )
@@ -115,7 +130,10 @@ def _run(task: Task, source: str, dest: str, workers: int | None, ray: str | Non
         common.warn([first if len(names) == 1 else f"{len(names)} files, the first of them {first}"])
     for name, why in found.failed.items():
         common.say(f"failed: {common.about(name, why)}")
-    text = f"{found.written} written, {found.finished} finished before, {len(found.failed)} failed in {seconds:.1f} s"
-    common.report(found.to_json() | {"seconds": round(seconds, 3)}, text, as_json, dest)
+    text = (
+        f"{found.written} written, {found.finished} finished before, {found.left_out} left out, "
+        f"{len(found.failed)} failed in {seconds:.1f} s"
+    )
+    common.report(found.to_json() | {"seconds": round(seconds, 3)}, text, as_json, dest, quiet)
     if found.failed:
         raise typer.Exit(1)

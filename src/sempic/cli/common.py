@@ -1,11 +1,9 @@
-"""What the commands share: options, files, reports, tables and progress."""
+"""What the commands share: options, files, and what they print (of `terminal`)."""
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
@@ -13,18 +11,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sempic import container, extras
+from sempic.cli.terminal import about as about
+from sempic.cli.terminal import line as line
+from sempic.cli.terminal import progress as progress
+from sempic.cli.terminal import report as report
+from sempic.cli.terminal import say as say
+from sempic.cli.terminal import table as table
+from sempic.cli.terminal import warn as warn
 from sempic.codecs import CODECS
 from sempic.codecs.spec import AUTO, INSIDE, OUTSIDE, PROTECT, Spec
 from sempic.errors import InputError
-from sempic.files import whole_file
+from sempic.files import saved, whole_file
 from sempic.link import protection
-from sempic.pixels import read_picture
-from sempic.rate import Target
+from sempic.link.presets import LINKS
+from sempic.pixels import PixelSize, format_of, opened, read_picture
+from sempic.rate import Target, bytes_of
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from rich.console import Console
 
 Force = Annotated[bool, typer.Option("--force", "-f", help="Replace an output file that exists.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
@@ -42,9 +48,37 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="A setting of the codec (see `sempic codecs`); may be repeated."),
 ]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors alone, and what --json or -o - asks for.")]
+
+
+def _parser(parse: Callable[[str], Any]) -> Callable[[Any], Any]:
+    """Return a function that reads an option's value; a value that makes no sense is wrong usage."""
+
+    def parsed(value: Any) -> Any:
+        try:
+            return parse(value) if isinstance(value, str) else value
+        except InputError as error:
+            raise typer.BadParameter(str(error)) from None
+
+    return parsed
+
+
+BYTES = _parser(bytes_of)
+IN_BYTES = "k is 1000 (2.5kB), Ki is 1024"
 Quality = Annotated[float | None, typer.Option(metavar="Q", help="From 0 to 100; 50 if no size is given.")]
 Bpp = Annotated[float | None, typer.Option(metavar="X", help="At most so many bits a pixel.")]
-Size = Annotated[int | None, typer.Option("--bytes", metavar="N", help="At most so many bytes.")]
+Size = Annotated[
+    int | None, typer.Option("--bytes", metavar="N", parser=BYTES, help=f"At most so many bytes; {IN_BYTES}.")
+]
+Within = Annotated[
+    PixelSize | None,
+    typer.Option(
+        "--size",
+        metavar="WxH",
+        parser=_parser(PixelSize.parse),
+        help="Scale larger pictures down until they fit into so many pixels, such as 480x360; their shape is kept.",
+    ),
+]
 Keep = Annotated[
     str | None,
     typer.Option(
@@ -75,6 +109,14 @@ Protect = Annotated[
     typer.Option(
         "--protect",
         help="Add error correction, a quarter of the bytes; a size counts it. Short for --set protect=0.25.",
+    ),
+]
+LinkName = Annotated[
+    str | None,
+    typer.Option(
+        "--link",
+        metavar="NAME[:VARIANT]",
+        help=f"A link: {', '.join(LINKS)}; behind a colon its variant, such as us915, or a number of bits a second.",
     ),
 ]
 Workers = Annotated[int | None, typer.Option(metavar="N", min=1, help="Processes; one per core if left out.")]
@@ -113,11 +155,32 @@ def read(source: str) -> bytes:
     return sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
 
 
-def read_image(source: str) -> NDArray[np.uint8]:
-    """Return the picture in a file as `to_rgb` does, with a warning on standard error if there is more in it."""
-    picture, warnings = read_picture(read(source), source)
+def read_image(source: str, within: PixelSize | None = None) -> NDArray[np.uint8]:
+    """Return the picture in a file as `to_rgb` does, with a warning on standard error if there is more in it.
+
+    A picture that is larger than `within` is scaled down.
+    """
+    return picture_of(read(source), source, within)
+
+
+def picture_of(data: bytes, source: str, within: PixelSize | None = None) -> NDArray[np.uint8]:
+    """Return the picture in a file's bytes as `read_image` does."""
+    try:
+        picture, warnings = read_picture(data, source)
+    except InputError:
+        if data.startswith((container.MAGIC, protection.MAGIC)):
+            raise InputError(f"'{source}' is a Sempic stream, not a picture; did you mean decode?") from None
+        raise
     warn(warnings)
-    return picture
+    return within.shrink(picture) if within else picture
+
+
+def read_stream(source: str) -> bytes:
+    """Return the stream in a file; raise `InputError` for a picture in another format."""
+    data = read(source)
+    if not protection.may_start(data) and (form := format_of(data)):
+        raise InputError(f"'{source}' is a {form} picture, not a Sempic stream; did you mean encode?")
+    return data
 
 
 def output_name(source: str, output: str | None, suffix: str, force: bool) -> str:
@@ -126,8 +189,10 @@ def output_name(source: str, output: str | None, suffix: str, force: bool) -> st
         output = "-" if source == "-" else str(Path(source).with_suffix(suffix))
     if output != "-":
         path = Path(output)
+        if source != "-" and path.exists() and Path(source).exists() and path.samefile(source):
+            raise InputError(f"'{output}' is the input itself; give another name with -o.")
         if path.is_dir():
-            raise InputError(f"The output '{output}' is a folder; name a file.")
+            raise InputError(f"The output '{output}' is a folder; name a file, or '{path}/' to write into it.")
         if not path.parent.is_dir():
             raise InputError(f"The folder '{path.parent}' does not exist.")
         if path.is_file() and not force:
@@ -136,13 +201,19 @@ def output_name(source: str, output: str | None, suffix: str, force: bool) -> st
 
 
 def picture_format(target: str) -> str:
-    """Return the picture format that a file's suffix asks for."""
+    """Return the picture format that a file's suffix asks for; raise `InputError` where it cannot be written."""
     from PIL import Image
 
     suffix = ".png" if target == "-" else Path(target).suffix.lower()
     form = Image.registered_extensions().get(suffix)
     if form is None or form not in Image.SAVE:
         raise InputError(f"'{target}' has no suffix of a picture format that can be written, such as .png.")
+    trial = Image.new("RGB", (300, 200))  # some formats take other modes or sizes alone, or need what is not installed
+    data = saved(trial, form)
+    if form in Image.OPEN:
+        with opened(data, target) as found:
+            if found.size != trial.size:
+                raise InputError(f"'{target}' has the suffix of a format that has sizes of its own; take .png.")
     return form
 
 
@@ -159,28 +230,9 @@ def write(target: str, data: bytes, force: bool) -> None:
             return
         with whole_file(path) as file:
             file.write(data)
-            output_name(target, target, "", force)  # it may have come into being meanwhile
+            output_name("-", target, "", force)  # it may have come into being meanwhile
     except OSError as error:
         raise OSError(error.errno, error.strerror, target) from error
-
-
-# -- what is printed --------------------------------------------------------------------------------------------------
-
-
-def say(words: str) -> None:
-    """Print a sentence on standard error."""
-    print("sempic:", " ".join(words.split()), file=sys.stderr)
-
-
-def warn(warnings: Sequence[str]) -> None:
-    """Print warnings on standard error."""
-    for warning in warnings:
-        say(f"warning: {warning}")
-
-
-def about(name: str, why: str) -> str:
-    """Return a sentence that names the file it is about."""
-    return why if name in why else f"{name}: {why}"
 
 
 def training(module: str) -> Any:
@@ -188,47 +240,4 @@ def training(module: str) -> Any:
     try:
         return import_module(f"sempic.training.{module}")
     except ModuleNotFoundError as error:
-        raise InputError(f"Training needs {error.name}; install it with: pip install 'sempic[train]'.") from None
-
-
-def report(values: dict[str, Any], text: str, as_json: bool, target: str) -> None:
-    """Print what was done, away from the data if that goes to standard output."""
-    print(json.dumps(values) if as_json else text, file=sys.stderr if target == "-" else sys.stdout)
-
-
-def table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """Print a table; columns of numbers are aligned to the right, and the last column may be long."""
-    from rich import box
-    from rich.table import Table
-
-    made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for place, name in enumerate(columns):
-        numbers = all(row[place][:1].isdigit() for row in rows)
-        last = place == len(columns) - 1
-        made.add_column(name, justify="right" if numbers else "left", overflow="fold", no_wrap=not last)
-    for row in rows:
-        made.add_row(*row)
-    _console().print(made)
-
-
-@contextmanager
-def progress(title: str, transient: bool = False) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on standard error; yield the function to call with the number of things done and of all.
-
-    A transient bar is shown on terminals only, from the first call on, and goes at the end.
-    """
-    if transient and not sys.stderr.isatty():
-        yield lambda done, total: None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    columns = BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress("{task.description}", *columns, console=_console(stderr=True), transient=transient) as bar:
-        task = bar.add_task(title, total=None, visible=not transient)
-        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
-
-
-def _console(stderr: bool = False) -> Console:
-    from rich.console import Console
-
-    return Console(stderr=stderr)
+        raise InputError(f"Training needs the package {error.name}: {extras.install('train')}.") from None

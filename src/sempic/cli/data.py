@@ -10,15 +10,17 @@ from typing import Annotated
 import typer
 
 from sempic.cli import common
-from sempic.cli.common import AsJson
+from sempic.cli.command import Command, CommandGroup
+from sempic.cli.common import AsJson, Quiet
 
-app = typer.Typer(rich_markup_mode=None, help="Look after data sets.")
+app = typer.Typer(cls=CommandGroup, rich_markup_mode=None, help="Look after data sets.")
 
 
-@app.command()
+@app.command(cls=Command)
 def check(
     what: Annotated[str, typer.Argument(metavar="NAME|PATH", help="camvid, cityscapes, photos, or a folder.")],
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Say what of a data set is there, what is missing and how to get it; ends with 1 if anything is missing.
 
@@ -29,7 +31,7 @@ def check(
     """
     from sempic import inventory
 
-    with common.progress("reading", transient=True) as done:
+    with common.progress("reading", transient=True, quiet=quiet) as done:
         found = inventory.check(what, done)
     if as_json:
         print(json.dumps(asdict(found) | {"root": str(found.root)}))
@@ -45,19 +47,23 @@ def check(
         ]
         common.table(f"{found.kind} in {found.root}", ("part", "pictures", "labelled", "size"), rows)
         for sentence in (*found.missing, *filter(None, [found.how])):
-            print(sentence)
+            common.line(sentence)
+        for part in found.parts:
+            if part.others:
+                common.line(f"{part.name}: files of other kinds that are left out: {part.others}.")
     if found.missing:
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(cls=Command)
 def refine(
     data: Annotated[str, typer.Argument(metavar="DATA", help="Labelled pictures: camvid:train or a folder.")],
     labels: Annotated[str, typer.Argument(metavar="FROM", help="The taxonomy of the labels.")],
     taxonomy: Annotated[str, typer.Argument(metavar="TO", help="The finer taxonomy.")],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="A new folder for pictures and labels.")],
+    quiet: Quiet = False,
 ) -> None:
-    """Split labels into more classes, to train segmenters on; needs pip install 'sempic[train]'.
+    """Split labels into more classes, to train segmenters on; needs the extra `train`.
 
     A pretrained network (ESPNetv2, from SEMPIC_WEIGHTS) chooses among the classes that are merged into the true one.
 
@@ -77,8 +83,9 @@ def refine(
         raise InputError(f"'{out}' exists; choose another folder.")
     teacher = common.training("teacher")
     network = teacher.load()
-    with common.progress("refining", transient=True) as done:
+    with common.progress("refining", transient=True, quiet=quiet) as done:
         for number, picture in enumerate(pictures, 1):
             teacher.refine(network, picture, coarse, fine, out)
             done(number, len(pictures))
-    print(f"{out}: {len(pictures)} pictures with labels of {fine.name}")
+    if not quiet:
+        common.line(f"{out}: {len(pictures)} pictures with labels of {fine.name}")

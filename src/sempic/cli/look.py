@@ -11,7 +11,7 @@ import typer
 
 from sempic import runtime
 from sempic.cli import common
-from sempic.cli.common import AsJson
+from sempic.cli.common import AsJson, Quiet, Within
 from sempic.codecs import spec
 from sempic.codecs.spec import CodecInfo
 from sempic.files import saved
@@ -38,20 +38,20 @@ def codecs(
     elif name is None:
         rows = [(one.name, "yes" if one.learnt else "no", one.about) for one in found]
         common.table("codecs", ("name", "model", ""), rows)
-        print(f"{spec.AUTO}: {spec.about(spec.AUTO).about}")
-        print("sempic codecs NAME lists the settings of one.")
+        common.line(f"{spec.AUTO}: {spec.about(spec.AUTO).about}")
+        common.line("sempic codecs NAME lists the settings of one.")
     else:
         _show(found[0])
 
 
 def _show(codec: CodecInfo) -> None:
     """Print the settings and options of a codec."""
-    print(f"{codec.name}: {codec.about}")
+    common.line(f"{codec.name}: {codec.about}")
     for title, fields in (("settings (encode)", codec.settings), ("options of decoding (decode)", codec.options)):
         rows = [(one.name, one.type, "" if one.default is None else str(one.default), one.about) for one in fields]
         if rows:
             common.table(title, ("name", "type", "default", ""), rows)
-    print("Every codec also takes protect: the share of bytes to add for error correction, above 0 and up to 1.")
+    common.line("Every codec also takes protect: the share of bytes to add for error correction, above 0 and up to 1.")
 
 
 def models(as_json: AsJson = False) -> None:
@@ -62,25 +62,36 @@ def models(as_json: AsJson = False) -> None:
       sempic models
       sempic models --json
     """
-    found = [
-        {
-            "name": model.card.name,
-            "kind": model.card.kind,
-            "taxonomy": model.taxonomy.name,
-            "parameters": model.card.parameters,
-            "bytes": model.size,
-            "fingerprint": f"{model.card.fingerprint:04x}",
-            "summary": model.card.summary,
-        }
-        for model in runtime.models()
-    ]
+    installed = runtime.models()
     if as_json:
+        found = [
+            {
+                "name": model.card.name,
+                "kind": model.card.kind,
+                "taxonomy": model.taxonomy.name,
+                "parameters": model.card.parameters,
+                "bytes": model.size,
+                "fingerprint": f"{model.card.fingerprint:04x}",
+                "summary": model.card.summary,
+            }
+            for model in installed
+        ]
         print(json.dumps(found, indent=2))
         return
-    rows = [tuple(f"{v:,}" if isinstance(v, int) else str(v) for v in list(model.values())[:-1]) for model in found]
-    common.table("models", ("name", "kind", "taxonomy", "parameters", "bytes", "fingerprint"), rows)
-    for model in found:
-        print(f"{model['name']}: {model['summary']}")
+    rows = [
+        (
+            model.card.name,
+            model.card.kind,
+            model.taxonomy.name,
+            f"{model.card.parameters:,}",
+            f"{model.size / 1e6:.1f}",
+            f"{model.card.fingerprint:04x}",
+        )
+        for model in installed
+    ]
+    common.table("models", ("name", "kind", "taxonomy", "parameters", "MB", "fingerprint"), rows)
+    for model in installed:
+        common.line(f"{model.card.name}: {model.card.summary}")
 
 
 def demo(
@@ -89,13 +100,21 @@ def demo(
         "demo-out"
     ),
     sizes: Annotated[
-        list[int] | None, typer.Option("--bytes", metavar="N", help="At most so many bytes; may be given again.")
+        list[int] | None,
+        typer.Option(
+            "--bytes",
+            metavar="N",
+            parser=common.BYTES,
+            help=f"At most so many bytes; may be given again. {common.IN_BYTES}.",
+        ),
     ] = None,
+    within: Within = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Which scene to draw.")] = 0,
+    quiet: Quiet = False,
 ) -> None:
     """Encode and decode a picture beside HEVC at the same size, and write one PNG that shows all of it.
 
-    The files of an earlier demo in the same folder are replaced.
+    The files of an earlier demo in the same folder are replaced. A scene is drawn with the --size that is given.
 
     \b
     Examples:
@@ -107,16 +126,18 @@ def demo(
     from sempic import demo as work
     from sempic import scene
 
-    picture = common.read_image(image) if image else scene.draw(seed).image
-    rows, sheet, streams = work.run(picture, sizes or [])
+    picture = common.read_image(image, within) if image else scene.draw(seed, *(within or ())).image
+    with common.progress("demo", transient=True, quiet=quiet) as progress:
+        rows, sheet, streams = work.run(picture, sizes or [], progress)
     output.mkdir(parents=True, exist_ok=True)
     files = {"demo.png": saved(sheet, "PNG"), **streams}
     if image is None:
         files["scene.png"] = saved(Image.fromarray(picture), "PNG")
     for name, data in files.items():
-        common.write(str(output / name), data, force=True)
-    common.table(f"{picture.shape[1]} × {picture.shape[0]}", work.COLUMNS, rows)
-    print("wrote", ", ".join(str(output / name) for name in files))
+        common.write(common.output_name(image or "-", str(output / name), "", force=True), data, force=True)
+    if not quiet:
+        common.table(f"{picture.shape[1]} × {picture.shape[0]}", work.COLUMNS, rows)
+        common.line(f"wrote {', '.join(str(output / name) for name in files)}")
 
 
 def studio(

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from sempic.cli import common
-from sempic.cli.common import Ray, Workers
+from sempic.cli.common import Quiet, Ray, Workers
 from sempic.codecs.spec import parse_all
 
 
@@ -21,7 +21,7 @@ def bench(
         str, typer.Option(metavar="A,B", help="Codecs, with settings as sqgan:map=half+simplify=0.3.")
     ] = "sqgan,hevc",
     points: Annotated[
-        str, typer.Option(metavar="P,Q", help="Sizes in bpp (0.05) or bytes (600B), or qualities (q30).")
+        str, typer.Option(metavar="P,Q", help="Sizes in bpp (0.05) or bytes (600B, 1kB), or qualities (q30).")
     ] = "0.02,0.03,0.05,0.1,0.2,0.35",
     erase: Annotated[
         str | None, typer.Option(metavar="P,Q", help="Send each file over links that lose such shares of packets, too.")
@@ -34,6 +34,7 @@ def bench(
     ),
     workers: Workers = None,
     ray: Ray = None,
+    quiet: Quiet = False,
 ) -> None:
     """Measure codecs: encode to real files, decode each in another process, compare with the originals.
 
@@ -64,7 +65,7 @@ def bench(
     if limit is not None:
         pictures = runner.spread(pictures, limit)
     output.mkdir(parents=True, exist_ok=True)
-    with common.progress(f"{len(specs)} codecs on {data}") as progress:
+    with common.progress(f"{len(specs)} codecs on {data}", quiet=quiet) as progress:
         found = runner.run(
             data,
             pictures,
@@ -81,11 +82,13 @@ def bench(
         )
     for result in found:
         results.save(result, output / f"{result.label.replace(' ', '-')}.json")
-    print(tables.markdown_tables(found))
-    for name, why in missing.items():
-        common.say(f"{name} was not measured: {why}")
-    for name, why in found[0].unread.items():
-        common.say(f"left out: {common.about(name, why)}")
+    if not quiet:
+        print(tables.markdown_tables(found))
+    common.warn(f"{name} was not measured: {why}" for name, why in missing.items())
+    unread = found[0].unread
+    common.warn(f"left out: {common.about(name, why)}" for name, why in unread.items())
+    if unread:
+        common.warn([f"{len(unread)} of {len(pictures)} pictures were left out."])
 
 
 def report(
@@ -93,6 +96,7 @@ def report(
     markdown: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also put the tables into a Markdown file, between its marks.")
     ] = None,
+    quiet: Quiet = False,
 ) -> None:
     """Write report.html, one page with everything in it, and the curves as PNG, into the folder of a bench.
 
@@ -103,8 +107,11 @@ def report(
     from sempic.bench import report as page
     from sempic.bench import results
 
-    for path in page.write_report(folder):
-        print("wrote", path)
-    if markdown is not None:
-        page.update_markdown(markdown, results.load_all(folder))
-        print("wrote", markdown)
+    with common.progress(str(folder), transient=True, quiet=quiet):
+        written = page.write_report(folder)
+        if markdown is not None:
+            page.update_markdown(markdown, results.load_all(folder))
+            written.append(markdown)
+    if not quiet:
+        for path in written:
+            print("wrote", path)

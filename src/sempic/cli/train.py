@@ -39,14 +39,15 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the configuration, and the time and memory of a step.")
     ] = False,
+    quiet: common.Quiet = False,
 ) -> None:
-    """Train a model; needs pip install 'sempic[train]'.
+    """Train a model; needs the extra `train`.
 
     Runs on the CPU or one GPU as it is, on several by torchrun --nproc-per-node N --no-python sempic train …
 
     \b
     Examples:
-      sempic train sqgan --data camvid:train=2,folder:my-pictures=1 --max-minutes 60
+      sempic train sqgan --data camvid:train=2,folder:mine=1 --max-minutes 60
       sempic train layered steps=2000 batch=16 adversarial_from=0.2 --init sqgan-camvid11
       sempic train spic --dry-run
       sempic train --resume runs/sqgan
@@ -74,13 +75,13 @@ def train(
     folder = resume or output or Path("runs") / options.recipe
     if recipe is not None:
         run.start(folder, recipe, given)
-    done = run.resume(folder, max_minutes)
-    if not run.is_main():
+    done = run.resume(folder, max_minutes, quiet)
+    if quiet or not run.is_main():
         return
     if done:
-        print(f"{folder}: done; sempic export {folder} makes a model of it")
+        common.line(f"{folder}: done; sempic export {folder} makes a model of it")
     else:
-        print(f"{folder}: stopped by --max-minutes; sempic train --resume {folder} resumes it")
+        common.line(f"{folder}: stopped by --max-minutes; sempic train --resume {folder} resumes it")
 
 
 def export(
@@ -89,6 +90,7 @@ def export(
         Path | None,
         typer.Option("--out", "-o", metavar="DIR", help="The model's folder and so its name; RUN/model if left out."),
     ] = None,
+    quiet: common.Quiet = False,
 ) -> None:
     """Make a model of a training run: its averaged weights as ONNX networks, coding tables and a card.
 
@@ -97,12 +99,16 @@ def export(
       sempic export runs/sqgan --out my-model
       sempic encode street.jpg --model my-model
     """
-    done = common.training("export").export(source, output or source / "model")
+    work = common.training("export")
+    with common.progress(str(source), transient=True, quiet=quiet) as progress:
+        done = work.export(source, output or source / "model", progress)
+    if quiet:
+        return
     for name, share in done.differences.items():
-        print(f"{name}: differs from PyTorch by at most {share:.3%} of its largest value")
+        common.line(f"{name}: differs from PyTorch by at most {share:.3%} of its largest value")
     card, size = done.model.card, done.model.size / 1e6
     metrics = ", ".join(f"{k} {v}" for k, v in card.training["metrics"].items() if not isinstance(v, dict))
-    print(f"{done.model.folder}: {card.kind}, {card.parameters:,} parameters, {size:.1f} MB; {metrics}")
+    common.line(f"{done.model.folder}: {card.kind}, {card.parameters:,} parameters, {size:.1f} MB; {metrics}")
 
 
 def calibrate(
@@ -122,6 +128,7 @@ def calibrate(
     ] = None,
     name: Annotated[str, typer.Option(metavar="WORDS", help="What the first kind shows.")] = "a street scene",
     as_json: common.AsJson = False,
+    quiet: common.Quiet = False,
 ) -> None:
     """Write into a segmenter's card which pictures are of its kind: encoders warn about others.
 
@@ -137,10 +144,11 @@ def calibrate(
     work = common.training("calibrate")
     model = runtime.model(segmenter, "segmenter")
     names = (left_out or work.STREETS).read_text(encoding="utf-8").split()
-    with common.progress(model.card.name) as progress:
+    with common.progress(model.card.name, quiet=quiet) as progress:
         found = work.calibrate(model, name, inside, outside, shown, names, progress)
     if as_json:
         print(json.dumps(found))
+    if as_json or quiet:
         return
     rows = [(one["data"], one["role"], *(_warned(one, half) for half in ("fitted", "held_out"))) for one in found]
     common.table(f"warned about by {model.card.name}", ("data", "kind", "learnt from", "held out"), rows)

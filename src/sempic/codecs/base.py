@@ -104,8 +104,8 @@ class Settings:
 class Options:
     """How to decode a picture; codecs with options of their own extend it by fields with defaults.
 
-    progress: called again and again during a long decode with the number of network passes done and the number there
-        are. Codecs that are quick do not call it.
+    progress: called again and again during a long decode with the number of steps done (tiles drawn, or passes of the
+        network) and the number there are. Codecs that are quick do not call it.
     """
 
     progress: Callable[[int, int], None] | None = None

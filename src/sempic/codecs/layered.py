@@ -36,7 +36,7 @@ from sempic.codecs.base import Codec, Decoded, Part, Reading, Rgb, Segmap, Write
 from sempic.codecs.classic.picture import Ladder, ladder
 from sempic.codecs.colours import Colours
 from sempic.codecs.semantic import AUTO, MAP_FACTORS, MAP_TYPE, Head, SemanticReading, SentColours, SentMap, Weights
-from sempic.codecs.tiles import as_planes, blend_tiled, grid_size, padded, run_tiled, to_pixels
+from sempic.codecs.tiles import Progress, as_planes, blend_tiled, grid_size, padded, run_tiled, to_pixels
 from sempic.coding import latents as latent_coder
 from sempic.coding import segmap as segmap_coder
 from sempic.container import Header, Section, Stream
@@ -296,7 +296,7 @@ class LayeredReading(SemanticReading):
         """Let the network draw from latents, and put the first layers over it."""
         fine = bool(self.latents.fine_rate)
         sent = self.latents.without_fine() if fine and layers == 0 else self.latents
-        picture = self.weights.draw(self.header, self.quarter, self.colours, sent)
+        picture = self.weights.draw(self.header, self.quarter, self.colours, sent, options.progress)
         payloads = self.payloads if layers is None else self.payloads[: max(layers - fine, 0)]
         top, warnings = enhancement.decode(payloads, self.header.width, self.header.height)
         if top is not None:
@@ -370,13 +370,19 @@ class LayeredWeights(Weights):
         """Return a rate as the network takes it: from 0 where no latents were sent to 1 for the highest."""
         return np.array([((rate - 1) / STEPS_BETWEEN + 1) / self._trained if rate else 0], np.float32)
 
-    def draw(self, header: Header, quarter: Array, colours: Colours, sent: SentLatents) -> Rgb:
-        """Return what the network draws from the segmap of 4×4 cells, its colours, and latents."""
+    def draw(
+        self, header: Header, quarter: Array, colours: Colours, sent: SentLatents, progress: Progress | None = None
+    ) -> Rgb:
+        """Return what the network draws from the segmap of 4×4 cells, its colours, and latents.
+
+        `progress` is called with the number of tiles drawn and the number there are.
+        """
         base = sent.base * self.at_rate("base", "log_inverse_gains", sent.rate)
         fine = sent.fine * self.at_rate("fine", "log_inverse_gains", sent.fine_rate)
         picture = blend_tiled(
             self.model.network("decoder"),
             *grid_size(header.height, header.width),
+            progress=progress,
             base=base[None].astype(np.float32),
             fine=fine[None].astype(np.float32),
             strength=self.strength(sent.rate),

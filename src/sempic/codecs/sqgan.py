@@ -268,6 +268,7 @@ class SqGanReading(SemanticReading):
         picture = blend_tiled(
             self.weights.model.network("decoder"),
             *padded_sent.shape[2:],
+            progress=options.progress,
             codes=padded_codes,
             kept=padded_sent,
             layout=self.weights.layout(padded_map, colours),

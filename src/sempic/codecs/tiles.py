@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ TILE, OVERLAP = 48, 8
 """Larger grids are drawn in tiles of so many places a side; both are multiples of every network's own window."""
 
 Array = NDArray[Any]
+Progress = Callable[[int, int], None]
 
 
 def grid_size(height: int, width: int) -> tuple[int, int]:
@@ -48,12 +51,15 @@ def as_input(planes: Array) -> Array:
     return planes.astype(np.float32) / np.float32(255) if planes.dtype == np.uint8 else planes
 
 
-def blend_tiled(network: runtime.Network, rows: int, columns: int, **inputs: Array) -> Array:
+def blend_tiled(
+    network: runtime.Network, rows: int, columns: int, *, progress: Progress | None = None, **inputs: Array
+) -> Array:
     """Run a drawing network on a grid of rows×columns → 3×16·rows×16·columns float32.
 
     Planes among the inputs (1×C×k·rows×k·columns) are cut up where the grid is large: it is drawn in overlapping tiles,
-    which bounds the memory.
+    which bounds the memory. `progress` is called with the number of tiles drawn and the number there are.
     """
+    tiles, drawn = len(_windows(rows)) * len(_windows(columns)), count(1)
     total = np.zeros((3, CELL * rows, CELL * columns), np.float32)
     weight = np.zeros((0, total.shape[2]), np.float32)  # of the pixels that have some, but not yet all of it
     for down in _windows(rows):
@@ -63,6 +69,8 @@ def blend_tiled(network: runtime.Network, rows: int, columns: int, **inputs: Arr
             (tile,) = network.run(**inputs | cut)
             share = np.minimum.outer(_ramp(tile.shape[2]), _ramp(tile.shape[3]))
             _cut(total, down, right, CELL)[...] += tile[0] * share
+            if progress:
+                progress(next(drawn), tiles)
             weight[:, CELL * right.start : CELL * right.stop] += share
         done = len(weight) if down.stop == rows else CELL * (TILE - OVERLAP)
         total[:, CELL * down.start :][:, :done] /= weight[:done]

@@ -32,10 +32,10 @@ GROUPS = UNIT
 """The header counts rows by groups of equal size, of which there are so many."""
 DEFAULT = 0.25
 """The share of bytes that protection adds where no other is asked for."""
+END = b"\x80"
+"""Stands after the stream, before the zeros that fill up the last word."""
 
 _HEADER_BYTES = 7
-_END = b"\x80"
-"""Stands after the stream, before the zeros that fill up the last word."""
 _FIRST_WORTH = 0.7
 """How much of a stream's mIoU its first section alone gives, as measured with `sqgan` on street scenes."""
 _EXPECTED_LOSS = 0.4
@@ -90,15 +90,14 @@ def protect(stream: bytes, share: float = DEFAULT) -> bytes:
     `InputError` for another share, and for a stream that does not fit into 255 packets of 64 bytes.
     """
     check_share(share)
-    first = next((span.offset for span in container.layout(stream) if span.section == 1), len(stream))
-    layout = _choose(len(stream) + len(_END), first, share)
-    body = (stream + _END).ljust(layout.capacity(), b"\0")
+    layout = _choose(len(stream) + len(END), container.end_of_first(stream), share)
+    body = (stream + END).ljust(layout.capacity(), b"\0")
     out = bytearray(layout.packets * layout.packet_bytes)
     at = 0
     for places, parity in layout.words():
         data = body[at : at + len(places) - parity]
         at += len(data)
-        for place, value in zip(places, _code(parity).encode(data), strict=True):
+        for place, value in zip(places, code(parity).encode(data), strict=True):
             out[place] = value
     for packet in layout.holders:
         start = packet * layout.packet_bytes
@@ -124,7 +123,7 @@ def recover(data: bytes) -> Recovered:
     for row, (places, parity) in enumerate(layout.words()):
         erased = [n for n, place in enumerate(places) if place // size in lost]
         try:
-            word, _, corrected = _code(parity).decode(bytes(arrived[place] for place in places), erase_pos=erased)
+            word, _, corrected = code(parity).decode(bytes(arrived[place] for place in places), erase_pos=erased)
         except ReedSolomonError:
             if row < layout.first_rows:
                 raise StreamError(
@@ -139,7 +138,7 @@ def recover(data: bytes) -> Recovered:
         f"{layout.packets} packets of {size}, {len(lost)} missing, {wrong} wrong bytes mended; "
         f"stands the loss of {layout.first_parity}, or {layout.later_parity} after the first section"
     )
-    return Recovered(bytes(out).rstrip(b"\0").removesuffix(_END), detail, bool(lost or wrong), warnings)
+    return Recovered(bytes(out).rstrip(b"\0").removesuffix(END), detail, bool(lost or wrong), warnings)
 
 
 def read(data: bytes) -> container.Stream:
@@ -224,7 +223,7 @@ def _find(data: bytes) -> _Layout | None:
 
 def _choose(size: int, first: int, share: float) -> _Layout:
     """Return the layout for `size` bytes, of which the `first` matter most, that is worth most in what `share` adds."""
-    limit = int((size - len(_END)) * (1 + share))
+    limit = int((size - len(END)) * (1 + share))
     units = max(1, -(-limit // (UNIT * MAX_PACKETS)))
     for packets in range(limit // (UNIT * units), MAX_PACKETS + 1 if units <= MAX_UNITS else 0):
         fitting = list(_fitting(units, packets, size, first))
@@ -232,7 +231,7 @@ def _choose(size: int, first: int, share: float) -> _Layout:
             arrives = _at_most(packets, _EXPECTED_LOSS * share)
             return max(fitting, key=lambda layout: _worth(layout, arrives))
     most = UNIT * MAX_UNITS * MAX_PACKETS
-    raise InputError(f"A stream of {size - len(_END)} bytes does not fit with its protection into {most} bytes.")
+    raise InputError(f"A stream of {size - len(END)} bytes does not fit with its protection into {most} bytes.")
 
 
 def _fitting(units: int, packets: int, size: int, first: int) -> Iterator[_Layout]:
@@ -266,6 +265,6 @@ def _at_most(n: int, probability: float) -> list[float]:
 
 
 @cache
-def _code(parity: int) -> RSCodec:
+def code(parity: int) -> RSCodec:
     """Return the code with so many bytes of parity, over GF(2⁸) modulo 11d₁₆, with roots 2⁰, 2¹, …"""
     return RSCodec(parity)

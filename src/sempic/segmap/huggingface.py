@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sempic import fetch, runtime
+from sempic import extras, fetch, runtime
 from sempic.errors import ModelError
 from sempic.segmap.mapping import ClassList
 
@@ -27,7 +27,7 @@ class HubSegmenter:
             import torch
             from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
         except ImportError:
-            raise ModelError("Segmenters of the Hub need transformers and torch: pip install 'sempic[hf]'.") from None
+            raise ModelError(f"Segmenters of the Hub need transformers and torch: {extras.install('hf')}.") from None
         self.name, folder = f"{fetch.HUB}{name}", _folder(name)
         self._torch, self._device = torch, "cuda" if torch.cuda.is_available() else "cpu"
         if threads := runtime.threads():

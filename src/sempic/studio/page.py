@@ -11,6 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from sempic import extras
 from sempic.codecs import CODECS
 from sempic.codecs.spec import AUTO, PROTECT, about
 from sempic.errors import InputError, SempicError
@@ -21,7 +22,7 @@ from sempic.studio.worker import Worker
 try:
     import gradio as gr
 except ImportError:
-    raise InputError("The studio needs the package gradio: pip install 'sempic[studio]'.") from None
+    raise InputError(f"The studio needs the package gradio: {extras.install('studio')}.") from None
 
 _INTRODUCTION = """# Sempic studio
 A picture becomes a few hundred bytes that keep what it means: a segmap and what else matters most. A network draws the

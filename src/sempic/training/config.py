@@ -51,7 +51,7 @@ def load(recipe: str, settings: Sequence[str] = ()) -> RunOptions:
     if path.suffix != ".toml" or not path.is_file():
         raise InputError(f"'{recipe}' is no recipe; there are {', '.join(recipes())}, or a TOML file of your own.")
     try:
-        stated = tomllib.loads(path.read_text(encoding="utf-8"))
+        stated = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"The recipe {path} cannot be read: {error}.") from None
     kind = stated.pop("kind", None)

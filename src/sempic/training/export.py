@@ -21,6 +21,7 @@ import sempic
 from sempic import datasets, runtime
 from sempic.codecs.semantic import MAP_FACTORS
 from sempic.errors import InputError
+from sempic.files import part_name
 from sempic.segmap.resample import shrink
 from sempic.taxonomy import Taxonomy
 from sempic.taxonomy import load as load_taxonomy
@@ -54,8 +55,8 @@ class Export:
     What takes time (the weights, the pictures, tables of segmaps and palettes) is made when it is first asked for.
     """
 
-    def __init__(self, run: Path, folder: Path) -> None:
-        self.run, self.folder, self.options = run, folder, config.of_run(run)
+    def __init__(self, run: Path, folder: Path, progress: sources.Progress = lambda done, total: None) -> None:
+        self.run, self.folder, self.options, self._progress = run, folder, config.of_run(run), progress
         self.taxonomy = load_taxonomy(self.options.taxonomy)
         self.differences: dict[str, float] = {}
         self.parameters = 0
@@ -76,7 +77,7 @@ class Export:
 
     @cached_property
     def _pools(self) -> list[Pool]:
-        return sources.pools(self.options.data, self.taxonomy, self.options.longest_side)
+        return sources.pools(self.options.data, self.taxonomy, self.options.longest_side, progress=self._progress)
 
     @cached_property
     def sources(self) -> list[Source]:
@@ -140,10 +141,11 @@ class Export:
         }
 
 
-def export(run: Path, folder: Path) -> Exported:
+def export(run: Path, folder: Path, progress: sources.Progress = lambda done, total: None) -> Exported:
     """Write the averaged weights of a run as a model folder, which must not exist; its name becomes the model's.
 
-    The folder appears when all of it is there.
+    The folder appears when all of it is there. `progress` is called with the number of segmaps predicted and the number
+    to predict.
 
     Raises:
         InputError: the run cannot be exported.
@@ -152,10 +154,10 @@ def export(run: Path, folder: Path) -> Exported:
     options = config.of_run(run)
     if folder.exists():
         raise InputError(f"'{folder}' exists; give another name with --out, or remove it.")
-    part = folder.parent / f".{folder.name}.{os.getpid()}.part" / folder.name
+    part = folder.parent / part_name(folder.name) / folder.name
     part.mkdir(parents=True)
     try:
-        made, kind = Export(run, part), options.recipe_type()
+        made, kind = Export(run, part, progress), options.recipe_type()
         kind.write(made)
         summary = kind.summary.format(classes=len(made.taxonomy))
         training = made.note(run, made.trained[1]) | made.training

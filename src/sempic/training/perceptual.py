@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
+import warnings
 
 from torch import Tensor, nn
 
 from sempic import runtime
-from sempic.errors import ModelError
+from sempic.errors import ModelError, SempicWarning
 from sempic.taxonomy import Taxonomy
 from sempic.training import weights
 from sempic.training.segmenters import SegmenterNetwork
@@ -42,7 +42,8 @@ def installed(taxonomy: Taxonomy) -> PerceptualNetwork:
         model = runtime.default("segmenter", taxonomy.name)
     except ModelError:
         model = runtime.default("segmenter")
-        print(f"The segmenter {model.card.name} has other classes: there is no semantic loss.", file=sys.stderr)
+        words = f"The segmenter {model.card.name} has other classes: there is no semantic loss."
+        warnings.warn(words, SempicWarning, stacklevel=2)
     network = SegmenterNetwork(len(model.taxonomy), pretrained=False)
     weights.restore(network, weights.read(model, ["segmenter"]))
     return PerceptualNetwork(network, model.taxonomy.classes == taxonomy.classes)

@@ -43,6 +43,8 @@ class ModelRecipe(Recipe, Generic[AnyOptions]):
     """The `kind` in the card of the models that are made of it."""
     summary: ClassVar[str]
     """The sentence in that card; {classes} is the number of classes."""
+    left_out: int = 0
+    """How many pictures of the data could not be read."""
 
     @abstractmethod
     def __init__(self, options: AnyOptions, taxonomy: Taxonomy, pools: Sequence[Pool]) -> None: ...
@@ -102,15 +104,20 @@ class ModelRecipe(Recipe, Generic[AnyOptions]):
         return InputError(f"A {cls.model_kind} cannot start from '{model.card.name}', which is a {model.card.kind}.")
 
 
-def build(options: RunOptions, limit: int | None = None) -> ModelRecipe[Any]:
+def build(
+    options: RunOptions, limit: int | None = None, progress: sources.Progress = lambda done, total: None
+) -> ModelRecipe[Any]:
     """Return a run's recipe with its data (`limit` pictures of each part of it at most) and its first weights.
+
+    `progress` is called with the number of segmaps predicted and the number to predict.
 
     Raises `InputError` or `ModelError` for data, runs and models that are not there or do not fit.
     """
     torch.manual_seed(options.seed)
     taxonomy = load_taxonomy(options.taxonomy)
-    pools = sources.pools(options.data, taxonomy, options.longest_side, limit)
+    pools = sources.pools(options.data, taxonomy, options.longest_side, limit, progress)
     made = options.recipe_type()(options, taxonomy, pools)
+    made.left_out = sum(len(pool.sources.left_out) for pool in pools if isinstance(pool.sources, sources.Pictures))
     made.networks.to(memory_format=torch.channels_last)
     if is_run(options.init):
         load_ema(Path(options.init), made.networks)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -15,19 +16,20 @@ from typing import Any
 import psutil
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 from rich.table import Column
 from torch import nn
 
 from sempic import datasets, sheet, taxonomy
-from sempic.errors import InputError
+from sempic.errors import InputError, SempicWarning
 from sempic.training import config, recipe, weights
 from sempic.training.config import STAGES
 from sempic.training.loop import CHECKPOINT, Recipe, Row, load_run, train
 from sempic.training.options import RunOptions
 from sempic.training.processes import processes
 from sempic.training.sampler import Source, spread
-from sempic.training.sources import Pictures
+from sempic.training.sources import Pictures, Progress
 
 PREVIEWED = 4
 """How many pictures the preview at each checkpoint has."""
@@ -62,13 +64,16 @@ def start(out: Path, name: str, settings: Sequence[str]) -> None:
     state.wait_for_everyone()
 
 
-def resume(out: Path, max_minutes: float | None) -> bool:
-    """Train the run in `out`, its earlier stages first, from where it stopped; return whether all is done."""
+def resume(out: Path, max_minutes: float | None, quiet: bool = False) -> bool:
+    """Train the run in `out`, its earlier stages first, from where it stopped; return whether all is done.
+
+    Where it is to be `quiet`, nothing is printed.
+    """
     began = time.monotonic()
     options = config.of_run(out)
     for stage in (*(name for name in STAGES.get(options.recipe, ()) if (out / name / config.FILE).is_file()), ""):
         left = None if max_minutes is None else max_minutes - (time.monotonic() - began) / 60
-        if (left is not None and left <= 0) or not _train(out / stage, left):
+        if (left is not None and left <= 0) or not _train(out / stage, left, quiet):
             return False
     return True
 
@@ -95,20 +100,25 @@ def _now() -> float:
     return time.perf_counter()
 
 
-def _train(out: Path, max_minutes: float | None) -> bool:
+def _train(out: Path, max_minutes: float | None, quiet: bool) -> bool:
     options = config.of_run(out)
     if (out / CHECKPOINT).is_file() and load_run(out)["step"] >= options.steps:
         return True
     # What its earlier stages made, wherever the run's folder may be by now.
     stages = {option: out / stage for stage, option in STAGES.get(options.recipe, {}).items()}
     made_before = {option: str(run) for option, run in stages.items() if run.is_dir() and not getattr(options, option)}
-    made = recipe.build(replace(options, **made_before))
     main = is_main()
+    with _segmenting(main and not quiet) as progress:
+        made = recipe.build(replace(options, **made_before), progress=progress)
     pictures = _pictures(options) if main else []
-    with _progress(options, out, main) as progress:
-        return train(
-            made, out, options, max_minutes, progress, lambda step, ema: _preview(made, ema, pictures, out, step)
+    with _progress(options, out, main, quiet) as report:
+        done = train(
+            made, out, options, max_minutes, report, lambda step, ema: _preview(made, ema, pictures, out, step)
         )
+    if made.left_out and main:
+        words = f"{made.left_out} pictures were left out; sempic data check lists those that cannot be used."
+        warnings.warn(words, SempicWarning, stacklevel=2)
+    return done
 
 
 def _pictures(options: RunOptions) -> Sequence[Source]:
@@ -131,13 +141,23 @@ def _preview(made: Recipe, averaged: nn.Module, pictures: Sequence[Source], out:
 
 
 @contextmanager
-def _progress(options: RunOptions, out: Path, main: bool) -> Iterator[Report]:
+def _segmenting(shown: bool) -> Iterator[Progress]:
+    """Yield what reports how many segmaps are predicted, on a terminal."""
+    columns = TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn()
+    live = shown and sys.stderr.isatty()
+    with Bar(*columns, console=Console(stderr=True), disable=not live, transient=True) as bar:
+        task = bar.add_task("segmenting", total=None, visible=False)
+        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
+
+
+@contextmanager
+def _progress(options: RunOptions, out: Path, main: bool, quiet: bool = False) -> Iterator[Report]:
     """Yield what reports each step: a live line on a terminal, else a line for each row of the log; and TensorBoard."""
     writer = _tensorboard(out) if options.tensorboard and main else None
-    live = main and sys.stderr.isatty()
+    live = main and not quiet and sys.stderr.isatty()
     columns = TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn()
     losses = TextColumn("{task.fields[losses]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"))
-    with Progress(*columns, losses, console=Console(stderr=True), expand=True, disable=not live) as bar:
+    with Bar(*columns, losses, console=Console(stderr=True), expand=True, disable=not live) as bar:
         task = bar.add_task(options.recipe, total=options.steps, losses="")
 
         def report(step: int, row: Row | None) -> None:
@@ -146,7 +166,7 @@ def _progress(options: RunOptions, out: Path, main: bool) -> Iterator[Report]:
                 return
             values = {name: value for name, value in row.items() if name not in ("step", "seconds")}
             bar.update(task, losses=" ".join(f"{name} {value:.3g}" for name, value in values.items()))
-            if not live:
+            if not live and not quiet:
                 print(f"step {step}", *(f"{name} {value:g}" for name, value in values.items()), flush=True)
             for name, value in row.items() if writer else ():
                 writer.add_scalar(name, value, step)

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import json
 import os
-import sys
+import warnings
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from rich.progress import track
 
 from sempic import datasets, runtime
 from sempic.datasets import Frame, Picture
-from sempic.errors import InputError, ModelError
+from sempic.errors import InputError, ModelError, SempicWarning
 from sempic.labels import read_labels
 from sempic.segmap.segmenter import segment
 from sempic.taxonomy import Taxonomy
 from sempic.training.processes import processes
 from sempic.training.sampler import Pool, Source
 
+_Given = TypeVar("_Given")
+_Found = TypeVar("_Found")
+Progress = Callable[[int, int], None]
+"""What is called with the number of things done and the number there are."""
 CACHE = Path("runs") / "maps"
 """Where predicted segmaps are kept, for all runs that are started in one folder."""
 HELD = 2 << 30
@@ -31,24 +34,32 @@ HELD = 2 << 30
 
 
 class Pictures(Sequence[Source]):
-    """Pictures with their predicted segmaps.
+    """Pictures with their predicted segmaps. Those that cannot be read are left out; `left_out` says why, by name.
 
     Args:
         pictures: their files.
         taxonomy: the classes. Where no segmenter of these is installed, labels take the place of predictions.
         longest_side: longer sides are shrunk to it; 0 leaves them alone.
+        progress: is called with the number of segmaps predicted and the number to predict.
 
     Raises:
-        InputError: a picture has no labels, and there is no segmenter.
+        InputError: a picture has no labels, and there is no segmenter; or none of the pictures can be read.
     """
 
-    def __init__(self, pictures: Sequence[Picture], taxonomy: Taxonomy, longest_side: int = 0) -> None:
+    def __init__(
+        self,
+        pictures: Sequence[Picture],
+        taxonomy: Taxonomy,
+        longest_side: int = 0,
+        progress: Progress = lambda done, total: None,
+    ) -> None:
         self.pictures, self.taxonomy, self.longest_side = pictures, taxonomy, longest_side
+        self.left_out: dict[str, str] = {}
         self._maps: list[Path] = []
         if model := segmenter(taxonomy):
             folder = CACHE / f"{model.card.fingerprint:04x}"
             self._maps = [folder / _key(picture, longest_side) for picture in pictures]
-            self._predict()
+            self._predict(progress)
         elif unlabelled := [picture.name for picture in pictures if picture.label is None]:
             raise InputError(
                 f"{unlabelled[0]} has no labels, and no segmenter for the classes of {taxonomy.name} is installed that "
@@ -56,7 +67,11 @@ class Pictures(Sequence[Source]):
             )
         self._held: list[Source] | None = None
         if self._decoded_bytes() <= HELD:
-            self._held = [self._read(i) for i in range(len(pictures))]
+            found = [self._tried(picture, self._read, i) for i, picture in enumerate(self.pictures)]
+            self._held = [source for source in found if source is not None]
+        self._drop()
+        if pictures and not self.pictures:
+            raise InputError(f"None of the pictures could be used; the first one: {next(iter(self.left_out.values()))}")
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -80,33 +95,60 @@ class Pictures(Sequence[Source]):
             return Source(frame, frame.segmap, self.taxonomy)
         return Source(frame, read_labels(self._maps[index]), self.taxonomy)
 
-    def _predict(self) -> None:
+    def _predict(self, progress: Progress) -> None:
         """Predict the segmaps that are not in the cache: each process its share, then what no other has finished."""
         state = processes()
         every = list(zip(self.pictures, self._maps, strict=True))
         for share in (every[state.process_index :: state.num_processes], every):
             absent = [(picture, path) for picture, path in share if not path.exists()]
-            for picture, path in track(absent, "segmenting", disable=not (absent and state.is_main_process)):
-                _write(segment(self._frame(picture).image, self.taxonomy), path)
+            for done, (picture, path) in enumerate(absent, 1):
+                if frame := self._tried(picture, self._frame, picture):
+                    _write(segment(frame.image, self.taxonomy), path)
+                progress(done, len(absent))
+        self._drop()
 
     def _decoded_bytes(self) -> int:
-        """Estimate what pictures and their two segmaps take in memory, from the first of them."""
-        if not self.pictures:
-            return 0
-        return 5 * self._frame(self.pictures[0]).image[..., 0].size * len(self.pictures)
+        """Estimate what pictures and their two segmaps take in memory, from the first one that can be read."""
+        frames = filter(None, (self._tried(picture, self._frame, picture) for picture in self.pictures))
+        return next((5 * frame.image[..., 0].size * len(self.pictures) for frame in frames), 0)
+
+    def _tried(self, picture: Picture, read: Callable[[_Given], _Found], given: _Given) -> _Found | None:
+        """Return what is read of a picture; None for one that cannot be read, which is to be left out."""
+        try:
+            return read(given)
+        except InputError as error:
+            self.left_out[picture.name] = str(error)
+            return None
+
+    def _drop(self) -> None:
+        """Leave out the pictures that could not be read."""
+        kept = [place for place, picture in enumerate(self.pictures) if picture.name not in self.left_out]
+        self.pictures = [self.pictures[place] for place in kept]
+        self._maps = [self._maps[place] for place in kept] if self._maps else []
 
 
-def pools(data: str, taxonomy: Taxonomy, longest_side: int = 0, limit: int | None = None) -> list[Pool]:
+def pools(
+    data: str,
+    taxonomy: Taxonomy,
+    longest_side: int = 0,
+    limit: int | None = None,
+    progress: Progress = lambda done, total: None,
+) -> list[Pool]:
     """Return the pictures of a mixture (see `datasets.mixture`) with their weights, of each part `limit` at most.
 
-    Raises `InputError` as `Pictures` does, and for data that is not there.
+    Raises `InputError` as `Pictures` does, and for data that is not there. What is left out is named in a warning.
     """
     if segmenter(taxonomy) is None and processes().is_main_process:
-        print(f"No segmenter for {taxonomy.name} is installed: labels are used as predictions.", file=sys.stderr)
-    return [
-        Pool(Pictures(datasets.find(name)[:limit], taxonomy, longest_side), weight)
-        for name, weight in datasets.mixture(data)
-    ]
+        words = f"No segmenter for {taxonomy.name} is installed: labels are used as predictions."
+        warnings.warn(words, SempicWarning, stacklevel=2)
+    found = list[Pool]()
+    for name, weight in datasets.mixture(data):
+        pictures = Pictures(datasets.find(name)[:limit], taxonomy, longest_side, progress)
+        if (lost := pictures.left_out) and processes().is_main_process:
+            count = f"{len(lost)} of {len(lost) + len(pictures)} pictures of {name} are left out"
+            warnings.warn(f"{count}; the first one: {next(iter(lost.values()))}", SempicWarning, stacklevel=2)
+        found.append(Pool(pictures, weight))
+    return found
 
 
 def segmenter(taxonomy: Taxonomy) -> runtime.Model | None:

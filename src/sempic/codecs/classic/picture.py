@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sempic import container
+from sempic import container, extras
 from sempic.codecs import base
 from sempic.codecs.base import Codec, Contents, Decoded, Part, Reading, Writer, check_choice
 from sempic.container import Header, Section, Stream
@@ -180,7 +180,7 @@ def extra(package: str, codec: str) -> Any:
     try:
         return import_module(package)
     except (ImportError, OSError):  # the latter when a library that the package wraps is missing
-        raise InputError(f"The codec {codec} needs the package {package}: pip install 'sempic[bench]'.") from None
+        raise InputError(f"The codec {codec} needs the package {package}: {extras.install('bench')}.") from None
 
 
 def _resized(image: Rgb, width: int, height: int, filter: Image.Resampling) -> Rgb:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sempic
+from sempic.codecs import codec, spic
 from sempic.codecs.colours import Colours
 from sempic.codecs.semantic import Head
 from sempic.coding import palette
@@ -57,16 +58,16 @@ def test_what_is_drawn_past_white_stays_flat_when_colours_are_matched():
     assert np.allclose(matched, palette.colours(grey)[0, 0], atol=1e-6)
 
 
-@pytest.mark.parametrize("codec", SEMANTIC)
-def test_sizes_too_few_for_a_quarter_of_the_segmap_get_an_eighth(codec):
+@pytest.mark.parametrize("name", SEMANTIC)
+def test_sizes_too_few_for_a_quarter_of_the_segmap_get_an_eighth(name):
     """What a satellite modem or two LoRa packets hold is enough for a picture; the sender learns what it costs."""
     image = draw(4, 480, 352).image
     with pytest.raises(BudgetError) as caught:
-        sempic.encode(image, f"{codec}:map=quarter", bytes=60)
+        sempic.encode(image, f"{name}:map=quarter", bytes=60)
     least = int(str(caught.value).split(" has ")[1].split()[0])
-    assert sempic.inspect(sempic.encode(image, codec, bytes=4 * least)).detail["map"] == "quarter"
+    assert sempic.inspect(sempic.encode(image, name, bytes=4 * least)).detail["map"] == "quarter"
     with pytest.warns(sempic.SempicWarning, match="one eighth of the size only"):
-        stream = sempic.encode(image, codec, bytes=least - 1)
+        stream = sempic.encode(image, name, bytes=least - 1)
     info = sempic.inspect(stream)
     assert info.bytes < least
     assert info.detail["map"] == "eighth"
@@ -88,3 +89,17 @@ def test_protection_does_not_keep_from_smaller_streams():
     quarter = len(sempic.encode(image, "sqgan:map=quarter", quality=0, protect=0.3))
     with pytest.warns(sempic.SempicWarning, match="one eighth"):
         assert len(sempic.encode(image, "sqgan", bytes=quarter - 1, protect=0.3)) < quarter
+
+
+def test_a_coarse_picture_that_does_not_fit_is_said():
+    image = draw(4, 240, 176).image
+    writer = codec("spic").analyse(image, spic.Settings())
+    coarse, eighth = len(writer.write(writer.basic)), len(writer.smaller().write(1))
+    assert eighth < coarse
+    with pytest.warns(sempic.SempicWarning) as said:
+        sempic.encode(image, "spic", bytes=coarse - 1)
+    assert [str(one.message) for one in said] == [
+        "So few bytes leave room for the segmap at one eighth of the size only."
+    ]
+    with pytest.warns(sempic.SempicWarning, match="no room for the coarse picture"):
+        sempic.encode(image, "spic", bytes=len(writer.smaller().smaller().write(0)))

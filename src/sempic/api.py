@@ -70,14 +70,14 @@ def encode_as(image: Picture, spec: Spec, target: Target, share: float = 0.0) ->
 
     What a user should know about the picture is issued as `SempicWarning`s.
     """
-    writer = analyse(image, spec, target, share)
-    for sentence in writer.warnings:
+    written = target.write(analyse(image, spec, target, share))
+    for sentence in written.warnings:
         warnings.warn(sentence, SempicWarning, stacklevel=3)
-    return target.write(writer)
+    return written.data
 
 
 def analyse(image: Picture, spec: Spec, target: Target, share: float = 0.0) -> Writer:
-    """Return the writer of a picture, whose `warnings` say what a user should know; `target.write` makes the stream.
+    """Return the writer of a picture, of which `target.write` makes the stream.
 
     Args are those of `encode_as`.
     """

@@ -110,7 +110,7 @@ def test_settings_may_be_written_as_text():
     assert tasks.spec_of("spic", {"steps": 3}, "scale=6").options == spic.Options(steps=3)
     with pytest.raises(InputError, match="'colour' is not a setting that the studio takes for hevc; it takes scale"):
         tasks.spec_of("hevc", {}, "colour=red")
-    with pytest.raises(InputError, match="can be full, half"):
+    with pytest.raises(InputError, match="can be auto, full, half"):
         tasks.spec_of("sqgan", {}, "map=tiny")
 
 

@@ -132,7 +132,7 @@ def _encode(image: NDArray[np.uint8], spec: Spec, target: Target) -> Encoded:
 def write_stream(writer: Writer, target: Target) -> Encoded:
     """Return the stream that is asked for, or the writer's smallest one."""
     try:
-        return Encoded(target.write(writer), above=False)
+        return Encoded(target.write(writer).data, above=False)
     except BudgetError:
         return Encoded(writer.write(0), above=True)
 

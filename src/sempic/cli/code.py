@@ -109,8 +109,7 @@ def encode(
         picture = common.read_image(source, within)
         start = time.perf_counter()
         with common.progress(source, transient=True, quiet=quiet):
-            writer = api.analyse(picture, spec, target, spec.protect)
-            data = target.write(writer)
+            data, warnings = target.write(api.analyse(picture, spec, target, spec.protect))
         seconds = time.perf_counter() - start
         common.write(output, data, force)
         height, width = picture.shape[:2]
@@ -118,7 +117,7 @@ def encode(
         name = api.inspect(data, model=spec.model).codec if spec.outside else spec.codec.name
         report = {"output": output, "codec": name, "width": width, "height": height, "bytes": len(data), "bpp": bits}
         text = f"{output}: {len(data)} bytes, {bits:.4f} bpp ({name}, {width} × {height}) in {seconds:.2f} s"
-        report |= {"seconds": round(seconds, 3), "warnings": list(writer.warnings)}
+        report |= {"seconds": round(seconds, 3), "warnings": list(warnings)}
         if over:
             airtime = over.airtime_of(len(data))
             report["airtime"], text = airtime.to_json(), f"{text}\n{airtime}"

@@ -125,7 +125,8 @@ class Writer(ABC):
     warnings: tuple[str, ...] = ()
     """A sentence for each thing about the picture that a user should know, such as classes that became void."""
     smaller: Callable[[], Writer] | None = None
-    """Makes the writer of smaller streams of the same picture, for sizes for which this one has none."""
+    """Returns the writer of smaller streams of the same picture, always the same one, for sizes for which this one has
+    none."""
     basic: int = 0
     """The first step whose streams have all that a picture is made of: where it is too large, a `smaller` writer serves
     better, if there is one."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from sempic.codecs.base import Writer
 from sempic.errors import InputError
 from sempic.link import protection
@@ -17,8 +19,12 @@ class ProtectedWriter(Writer):
         self.steps, self.pixels, self.warnings = writer.steps, writer.pixels, writer.warnings
         self.basic, smaller = writer.basic, writer.smaller
         if smaller is not None:
-            self.smaller = lambda: ProtectedWriter(smaller(), share, limit)
+            self.smaller = cache(lambda: ProtectedWriter(smaller(), share, limit))
         self._writer, self._share, self._limit = writer, share, limit
+
+    def lacks(self, step: int) -> tuple[str, ...]:
+        """Return what the stream of a step has no room for."""
+        return self._writer.lacks(step)
 
     def write(self, step: int) -> bytes:
         """Return a protected stream; a bare one where that alone is above the limit and too big to be protected."""

@@ -374,6 +374,7 @@ def writer_of(found: Segmented, settings: Any, make: Callable[[str, float], Writ
     """
     rungs = RUNGS if settings.map == AUTO else ((settings.map, 0.0),)
 
+    @cache
     def at(rung: int) -> Writer:
         size, least = rungs[rung]
         writer = make(size, max(settings.simplify, least))

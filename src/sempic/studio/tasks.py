@@ -193,9 +193,9 @@ def encode(upload: Upload, spec: Spec, size: int, models: tuple[str, ...] = ()) 
     yield Progress(f"Encoding with {spec.codec.name}")
     picture, _ = read_picture(upload.data, upload.name)
     target = Target(size=size)
-    writer = api.analyse(picture, spec, target, spec.protect)
-    request = DisplayRequest(options=spec.options, models=models, warnings=writer.warnings)
-    for made in show(target.write(writer), request, upload):
+    stream, warnings = target.write(api.analyse(picture, spec, target, spec.protect))
+    request = DisplayRequest(options=spec.options, models=models, warnings=warnings)
+    for made in show(stream, request, upload):
         yield replace(made, share=(1 + made.share * (steps - 1)) / steps) if isinstance(made, Progress) else made
 
 

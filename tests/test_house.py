@@ -70,6 +70,7 @@ def room(module: str) -> str:
 FLOORS = {
     **dict.fromkeys(("errors",), 0),
     **dict.fromkeys(("container", "taxonomy", "files", "fetch", "scene", "sheet"), 1),
+    **dict.fromkeys(("provenance",), 2),
     **dict.fromkeys(("coding", "pixels", "labels", "runtime", "efficientnet", "lpips"), 2),
     **dict.fromkeys(("segmap", "link", "pool", "datasets"), 3),
     **dict.fromkeys(("codecs", "inventory"), 4),

@@ -6,6 +6,7 @@ from sempic.api import decode, encode, inspect
 from sempic.codecs.base import Codec, Decoded, Info, Part
 from sempic.codecs.spec import codecs
 from sempic.errors import BudgetError, InputError, ModelError, SempicError, SempicWarning, StreamError
+from sempic.provenance import Provenance
 
 __version__ = version("sempic")
 
@@ -17,6 +18,7 @@ __all__ = [
     "InputError",
     "ModelError",
     "Part",
+    "Provenance",
     "SempicError",
     "SempicWarning",
     "StreamError",

@@ -33,6 +33,7 @@ from sempic.errors import InputError
 from sempic.files import saved
 from sempic.labels import labels_png
 from sempic.link.channel import PACKET, transmit
+from sempic.provenance import shares, sheet, summary
 
 
 def encode(
@@ -57,6 +58,9 @@ def encode(
     classes: Classes = None,
     model: ModelName = None,
     protect: Protect = False,
+    preview: Annotated[
+        Path | None, typer.Option(metavar="PNG", help="Also decode the stream, and write what its receiver will see.")
+    ] = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -76,10 +80,13 @@ def encode(
       sempic encode street.jpg --model my-model -o street-mine.smp
       sempic encode street.jpg --segmenter net.onnx --classes names.txt -o street-own.smp
       sempic encode street.jpg --bytes 800 --protect -o street-safe.smp
+      sempic encode street.jpg --bytes 400 --preview seen.png -o street-400.smp
       cat street.jpg | sempic encode - > street.smp
     """
     target = common.target_of(quality, bpp, size)
     output = common.output_name(source, output, ".smp", force)
+    common.further_outputs(force, output, preview)
+    preview_form = common.picture_format(str(preview)) if preview else ""
     spec = common.spec_of(
         codec, settings, protect, keep=keep, segmap=segmap, segmenter=segmenter, classes=classes, model=model
     )
@@ -96,7 +103,15 @@ def encode(
     report = {"output": output, "codec": name, "width": width, "height": height, "bytes": len(data), "bpp": bits}
     text = f"{output}: {len(data)} bytes, {bits:.4f} bpp ({name}, {width} × {height}) in {seconds:.2f} s"
     report |= {"seconds": round(seconds, 3), "warnings": list(writer.warnings)}
-    common.report(report, text, as_json, output)
+    if preview:
+        from PIL import Image
+
+        seen = api.decode(data, model=spec.model)
+        assert seen.provenance is not None, "all codecs that have names say"
+        common.write(str(preview), saved(Image.fromarray(seen.image), preview_form), force)
+        report |= {"preview": str(preview), "provenance": shares(seen.provenance)}
+        text += f"\n{preview}: what the receiver will see; {summary(seen.provenance)}"
+    common.report(report, text, as_json, output, preview)
 
 
 def decode(
@@ -106,6 +121,10 @@ def decode(
     ] = None,
     segmap_out: Annotated[
         Path | None, typer.Option(metavar="PNG", help="Also write the segmap, as a palette PNG of class ids.")
+    ] = None,
+    provenance: Annotated[
+        Path | None,
+        typer.Option(metavar="PNG", help="Also write the picture with marks on what was sent, invented, or lost."),
     ] = None,
     layers: Annotated[
         str, typer.Option(metavar="base|N|all", help="How many of the layers behind the base to use.")
@@ -131,6 +150,7 @@ def decode(
     Examples:
       sempic decode street.smp -o decoded.png
       sempic decode street.smp -o decoded.png --segmap-out classes.png
+      sempic decode street.smp -o decoded.png --provenance marked.png
       sempic decode street.smp -o base.png --layers base
       sempic decode street-spic.smp --set steps=4 --set guidance=1.5
       sempic decode street-mine.smp --model my-model
@@ -139,10 +159,8 @@ def decode(
         raise typer.BadParameter(f"The layers can be base, all or a number, not '{layers}'.")
     count = None if layers == "all" else 0 if layers == "base" else int(layers)
     output = common.output_name(source, output, ".png", force)
-    if segmap_out is not None:
-        common.output_name(source, str(segmap_out), ".png", force)
-        if Path(output).resolve() == segmap_out.resolve():
-            raise typer.BadParameter("The picture and the segmap need two names.")
+    common.further_outputs(force, output, segmap_out, provenance)
+    marked_form = common.picture_format(str(provenance)) if provenance else ""
     data, form = common.read(source), common.picture_format(output)
 
     from PIL import Image
@@ -159,10 +177,15 @@ def decode(
         common.write(str(segmap_out), labels_png(decoded.segmap, decoded.taxonomy), force)
     picture = Image.fromarray(decoded.image)
     common.write(output, saved(picture, form), force)
+    kinds = decoded.provenance
+    assert kinds is not None, "all codecs that have names say"
+    if provenance:
+        common.write(str(provenance), saved(sheet(decoded.image, kinds), marked_form), force)
     common.warn(decoded.warnings)
     report = {"output": output, "width": picture.width, "height": picture.height, "seconds": round(seconds, 3)}
-    text = f"{output}: {picture.width} × {picture.height} in {seconds:.2f} s"
-    common.report(report | {"warnings": list(decoded.warnings)}, text, as_json, output)
+    report |= {"provenance": shares(kinds), "warnings": list(decoded.warnings)}
+    text = f"{output}: {picture.width} × {picture.height} in {seconds:.2f} s; {summary(kinds)}"
+    common.report(report, text, as_json, output, segmap_out, provenance)
 
 
 def inspect(source: Stream, model: ModelName = None, as_json: AsJson = False) -> None:

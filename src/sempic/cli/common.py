@@ -135,6 +135,15 @@ def output_name(source: str, output: str | None, suffix: str, force: bool) -> st
     return output
 
 
+def further_outputs(force: bool, output: str, *more: Path | None) -> None:
+    """Check the names of what is written besides the output, as `output_name` does; no two may be the same."""
+    names = [output, *(str(path) for path in more if path is not None)]
+    for name in names[1:]:
+        output_name("", name, "", force)
+    if len({Path(name).resolve() for name in names}) < len(names):
+        raise typer.BadParameter(f"Each output needs a name of its own: {', '.join(names)}.")
+
+
 def picture_format(target: str) -> str:
     """Return the picture format that a file's suffix asks for."""
     from PIL import Image
@@ -191,9 +200,10 @@ def training(module: str) -> Any:
         raise InputError(f"Training needs {error.name}; install it with: pip install 'sempic[train]'.") from None
 
 
-def report(values: dict[str, Any], text: str, as_json: bool, target: str) -> None:
-    """Print what was done, away from the data if that goes to standard output."""
-    print(json.dumps(values) if as_json else text, file=sys.stderr if target == "-" else sys.stdout)
+def report(values: dict[str, Any], text: str, as_json: bool, *outputs: str | Path | None) -> None:
+    """Print what was done, away from the data if one of the outputs is standard output."""
+    on_stdout = "-" in [str(output) for output in outputs]
+    print(json.dumps(values) if as_json else text, file=sys.stderr if on_stdout else sys.stdout)
 
 
 def table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:

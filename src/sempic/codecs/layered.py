@@ -41,6 +41,7 @@ from sempic.coding import latents as latent_coder
 from sempic.coding import segmap as segmap_coder
 from sempic.container import Header, Section, Stream
 from sempic.errors import InputError, StreamError
+from sempic.provenance import Provenance, uniform
 from sempic.segmap.resample import shrink
 from sempic.segmap.simplify import simplify
 
@@ -244,6 +245,7 @@ class LayeredReading(SemanticReading):
         self.payloads: list[bytes] = []
         super().__init__(stream, model, LayeredWeights)
         self.layers = bool(self.latents.fine_rate) + len(self.payloads)
+        self.announced = bool(self._announced[1]) + self.head.count
 
     @property
     def _announced(self) -> tuple[int, int]:
@@ -299,9 +301,13 @@ class LayeredReading(SemanticReading):
         picture = self.weights.draw(self.header, self.quarter, self.colours, sent)
         payloads = self.payloads if layers is None else self.payloads[: max(layers - fine, 0)]
         top, warnings = enhancement.decode(payloads, self.header.width, self.header.height)
+        kinds = uniform(Provenance.DRAWN if sent.rate + sent.fine_rate else Provenance.INVENTED, picture)
         if top is not None:
             picture = top.shown(picture)
-        return Decoded(picture, self.segmap, self.taxonomy, (*self.contents.warnings, *warnings))
+            kinds[top.is_own(picture)] = Provenance.SENT
+        if warnings or self.misses(layers) or sent.rate < self._announced[0]:
+            kinds = np.where(kinds == Provenance.INVENTED, np.uint8(Provenance.MISSING), np.uint8(Provenance.REDUCED))
+        return Decoded(picture, self.segmap, self.taxonomy, (*self.contents.warnings, *warnings), kinds)
 
 
 class LayeredWeights(Weights):

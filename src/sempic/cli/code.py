@@ -6,7 +6,7 @@ import json
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -28,6 +28,7 @@ from sempic.cli.common import (
 )
 from sempic.codecs import CODECS
 from sempic.codecs import codec as codec_of
+from sempic.codecs.base import Decoded
 from sempic.codecs.spec import Spec, options_of, parse_all
 from sempic.errors import InputError
 from sempic.files import saved
@@ -107,10 +108,10 @@ def encode(
         from PIL import Image
 
         seen = api.decode(data, model=spec.model)
-        assert seen.provenance is not None, "all codecs that have names say"
         common.write(str(preview), saved(Image.fromarray(seen.image), preview_form), force)
-        report |= {"preview": str(preview), "provenance": shares(seen.provenance)}
-        text += f"\n{preview}: what the receiver will see; {summary(seen.provenance)}"
+        origins, about = _origins(seen)
+        report |= {"preview": str(preview), **origins}
+        text += f"\n{preview}: what the receiver will see{about}"
     common.report(report, text, as_json, output, preview)
 
 
@@ -175,17 +176,29 @@ def decode(
         if decoded.segmap is None or decoded.taxonomy is None:
             raise InputError("The stream carries no segmap; leave --segmap-out away.")
         common.write(str(segmap_out), labels_png(decoded.segmap, decoded.taxonomy), force)
+    if provenance:
+        if decoded.provenance is None:
+            raise InputError(
+                f"The codec {info.codec} does not say what is sent and what is not; leave --provenance away."
+            )
+        marked = sheet(decoded.image, decoded.provenance)
+        common.write(str(provenance), saved(marked, marked_form), force)
     picture = Image.fromarray(decoded.image)
     common.write(output, saved(picture, form), force)
-    kinds = decoded.provenance
-    assert kinds is not None, "all codecs that have names say"
-    if provenance:
-        common.write(str(provenance), saved(sheet(decoded.image, kinds), marked_form), force)
     common.warn(decoded.warnings)
     report = {"output": output, "width": picture.width, "height": picture.height, "seconds": round(seconds, 3)}
-    report |= {"provenance": shares(kinds), "warnings": list(decoded.warnings)}
-    text = f"{output}: {picture.width} × {picture.height} in {seconds:.2f} s; {summary(kinds)}"
+    origins, about = _origins(decoded)
+    report |= {**origins, "warnings": list(decoded.warnings)}
+    text = f"{output}: {picture.width} × {picture.height} in {seconds:.2f} s{about}"
     common.report(report, text, as_json, output, segmap_out, provenance)
+
+
+def _origins(decoded: Decoded) -> tuple[dict[str, Any], str]:
+    """Return the shares of pixels that were sent, drawn or invented, for a report and as the end of a sentence; nothing
+    for a codec that does not say."""
+    if decoded.provenance is None:
+        return {}, ""
+    return {"provenance": shares(decoded.provenance)}, f"; {summary(decoded.provenance)}"
 
 
 def inspect(source: Stream, model: ModelName = None, as_json: AsJson = False) -> None:

@@ -38,7 +38,7 @@ class Provenance(IntEnum):
 
 MEANINGS = {
     Provenance.SENT: "decoded from a coded picture",
-    Provenance.DRAWN: "drawn by a network from values sent for this place",
+    Provenance.DRAWN: "by a network, from values sent for this place",
     Provenance.REDUCED: "as sent or drawn, but with losses",
     Provenance.INVENTED: "drawn from the segmap and its colours alone",
     Provenance.MISSING: "invented; values sent for it may have been lost",
@@ -81,15 +81,7 @@ def legend(kinds: Kinds) -> dict[Provenance, str]:
 
 def overlay(picture: Bytes, kinds: Kinds) -> Bytes:
     """Return a picture (uint8 H×W×3) in grey and a tint, striped for losses, but for the pixels that were sent."""
-    marked, grey = Image.fromarray(picture), Image.fromarray(picture).convert("L").convert("RGB")
-    for kind, (tint, is_striped) in MARKS.items():
-        here = kinds == kind
-        if here.any():
-            marked.paste(grey, mask=_mask(here, 255))
-            marked.paste(tint, mask=_mask(here, _TINT))
-            if is_striped:
-                marked.paste(INK, mask=_mask(here & _stripes(*kinds.shape), _STRIPES))
-    return np.asarray(marked)
+    return np.asarray(_marked(picture, kinds))
 
 
 def sheet(picture: Bytes, kinds: Kinds) -> Image.Image:
@@ -102,13 +94,26 @@ def sheet(picture: Bytes, kinds: Kinds) -> Image.Image:
     left = 2 * margin + swatch.shape[1]
     across = max(width, left + round(max(map(font.getlength, entries.values()))) + margin)
     paper = Image.new("RGB", (across, height + len(entries) * line + 2 * margin), PAPER)
-    paper.paste(Image.fromarray(overlay(picture, kinds)))
+    paper.paste(_marked(picture, kinds))
     pen = ImageDraw.Draw(paper)
     for place, (kind, text) in enumerate(entries.items()):
         top = height + margin + place * line
-        paper.paste(Image.fromarray(overlay(swatch, uniform(kind, swatch))), (margin, top + margin))
+        paper.paste(_marked(swatch, uniform(kind, swatch)), (margin, top + margin))
         pen.text((left, top + line / 2), text, INK, font, anchor="lm")
     return paper
+
+
+def _marked(picture: Bytes, kinds: Kinds) -> Image.Image:
+    """Return the overlay as Pillow has it, for a large picture's memory."""
+    marked = Image.fromarray(picture)
+    marked.paste(marked.convert("L"), mask=_mask(kinds != Provenance.SENT, 255))
+    for kind, (tint, is_striped) in MARKS.items():
+        here = kinds == kind
+        if here.any():
+            marked.paste(tint, mask=_mask(here, _TINT))
+            if is_striped:
+                marked.paste(INK, mask=_mask(here & _stripes(*kinds.shape), _STRIPES))
+    return marked
 
 
 def _mask(here: NDArray[np.bool_], opacity: int) -> Image.Image:

@@ -92,8 +92,8 @@ def test_marks_say_what_was_sent_and_what_is_invented():
     image, caption = after["sqgan"]["picture"]
     assert caption == before["sqgan"]["picture"][1]
     assert gallery(marked)["images"][image] not in gallery(plain)["images"]
-    assert "drawn by a network from values sent for this place" in marked.page
-    assert "drawn by a network from values sent for this place" not in plain.page
+    assert "by a network, from values sent for this place" in marked.page
+    assert "by a network, from values sent for this place" not in plain.page
 
 
 @pytest.mark.sqgan

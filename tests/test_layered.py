@@ -35,9 +35,10 @@ from hypothesis import strategies as st
 
 import sempic
 from sempic import container, runtime
-from sempic.codecs import codec, enhancement, layered, tiles
+from sempic.codecs import codec, enhancement, layered, layered_latents, tiles
 from sempic.codecs.classic.picture import ladder
-from sempic.codecs.layered import DETAIL_COST, LADDER, LayeredSection, Settings
+from sempic.codecs.layered import DETAIL_COST, LADDER, Settings
+from sempic.codecs.layered_latents import LayeredSection
 from sempic.container import Header, Section
 from sempic.errors import BudgetError, InputError, ModelError, SempicError, StreamError
 from sempic.segmap.resample import enlarge, shrink
@@ -459,7 +460,7 @@ def test_any_bytes_are_fine_latents_or_damaged_and_others_than_announced_are_non
         other = container.write(stream.header, [*before, Section(fine.type, payload)])
         latents, warnings = read(other).latents, survive(other).warnings
         assert latents.fine.shape[1:] == (2 * 3, 2 * 4)
-        assert np.abs(latents.fine).max() <= layered.LIMIT
+        assert np.abs(latents.fine).max() <= layered_latents.LIMIT
         # Most bytes are latents; those that cannot be are said to be damaged, and the base is drawn.
         assert not warnings or (not latents.fine_rate and "The entropy-coded data is damaged" in warnings[0])
     for kind in (LayeredSection.LAYER, LayeredSection.FEATURES):
@@ -482,7 +483,7 @@ def test_an_own_number_beyond_all_rates_is_refused():
                 verb(with_own(number))
     assert sempic.inspect(with_own(highest)).detail["fine_rate"] == 25
     # Under other rates the same bytes mean other numbers, which still are numbers.
-    assert np.abs(read(with_own(highest)).latents.fine).max() <= layered.LIMIT
+    assert np.abs(read(with_own(highest)).latents.fine).max() <= layered_latents.LIMIT
 
 
 @pytest.mark.parametrize("quality", [55, 90])
@@ -562,23 +563,23 @@ def test_void_is_a_class_like_any_other():
 
 
 def test_a_step_between_rates_lies_between_their_gains():
-    known = layered.LayeredWeights(runtime.default("layered"))
+    known = layered_latents.LayeredWeights(runtime.default("layered"))
     for part in ("base", "fine"):
         gains = np.stack([known.at_rate(part, "log_gains", rate).ravel() for rate in range(1, known.rates + 1)])
         trained = known.model.tables[f"{part}.log_gains"]
-        assert np.allclose(np.log(gains[:: layered.STEPS_BETWEEN]), trained, atol=1e-5)
+        assert np.allclose(np.log(gains[:: layered_latents.STEPS_BETWEEN]), trained, atol=1e-5)
         assert np.allclose(gains[4], np.sqrt(gains[0] * gains[8]), rtol=1e-4)
     assert [float(known.strength(rate)[0]) for rate in (0, 1, known.rates)] == [0, 0.25, 1]
 
 
 def test_latents_of_both_kinds_come_back_under_their_own_tables():
-    known, rng = layered.LayeredWeights.of(runtime.default("layered")), np.random.default_rng(3)
+    known, rng = layered_latents.LayeredWeights.of(runtime.default("layered")), np.random.default_rng(3)
     quarter = rng.choice([0, 3, 10, 255], (12, 20)).astype(np.uint8)
     nothing = known.nothing(3, 5)
     assert (nothing.base.shape[1:], nothing.fine.shape[1:]) == ((3, 5), (6, 10))
     assert known.encode_latents(nothing, quarter) == []
     values = [rng.integers(-3, 4, x.shape).astype(np.int8) for x in (nothing.base, nothing.fine)]
-    sections = known.encode_latents(layered.SentLatents(values[0], 7, values[1], 25), quarter)
+    sections = known.encode_latents(layered_latents.SentLatents(values[0], 7, values[1], 25), quarter)
     assert [section.type for section in sections] == [LayeredSection.FEATURES, LayeredSection.FINE_FEATURES]
     for part, section, sent, rate in zip(("base", "fine"), sections, values, (7, 25), strict=True):
         assert np.array_equal(known.decode_latents(part, section.payload, quarter, rate), sent)

@@ -10,7 +10,7 @@ import torch
 from accelerate import Accelerator
 
 from sempic.codecs import layered as codec
-from sempic.codecs.layered import LIMIT
+from sempic.codecs.layered_latents import LIMIT
 from sempic.segmap import resample
 from sempic.taxonomy import VOID
 from sempic.taxonomy import load as load_taxonomy

@@ -38,12 +38,15 @@ class Decoded:
     segmap: uint8 H×W class ids (255: void); None when the codec sends none.
     taxonomy: the classes that the ids of `segmap` stand for.
     warnings: a sentence for each part of the stream that could not be used.
+    provenance: uint8 H×W, for each pixel a `sempic.Provenance`: whether it was sent, drawn from what was sent, or
+        invented. None from a codec of one's own that does not say.
     """
 
     image: Rgb
     segmap: Segmap | None = None
     taxonomy: Taxonomy | None = None
     warnings: tuple[str, ...] = ()
+    provenance: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True)
@@ -164,6 +167,8 @@ class Reading(ABC):
     contents: Contents
     layers: int
     """The number of layers that can be used behind the base."""
+    announced: int = 0
+    """The number of layers that the first section announces; where there are fewer, some did not arrive."""
     model: str = ""
     """The name of the model that the stream needs; empty for a codec without models."""
     taxonomy: Taxonomy | None = None
@@ -173,6 +178,10 @@ class Reading(ABC):
     def segmap(self) -> Segmap | None:
         """The segmap at the picture's size (uint8 H×W); None for a codec that sends none."""
         return None
+
+    def misses(self, layers: int | None) -> bool:
+        """Whether some of the first so many layers, or of all for None, did not arrive."""
+        return self.layers < self.announced and (layers is None or layers > self.layers)
 
     @abstractmethod
     def draw(self, options: Any, layers: int | None = None) -> Decoded:

@@ -55,6 +55,11 @@ class Layer:
         share = np.float32(self.strength / STRENGTHS)
         return detail.add(picture, share * detail.missing_detail(picture, drawn))
 
+    def is_own(self, picture: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Return where (H×W) a picture that `shown` returned has no detail but the layer's own."""
+        own: NDArray[np.bool_] = (picture == self.rgb).all(2)
+        return own
+
 
 def scale_of(payload: bytes) -> int:
     """Return how many times smaller than the picture a layer is; raise `StreamError` for a scale that is unknown."""

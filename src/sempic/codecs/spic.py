@@ -42,6 +42,7 @@ from sempic.codecs.spic_parts import (
 from sempic.codecs.tiles import CELL, as_input, as_planes, grid_size, padded, to_pixels
 from sempic.container import Header, Section, Stream
 from sempic.errors import InputError, StreamError
+from sempic.provenance import Provenance, uniform
 from sempic.segmap.resample import shrink
 from sempic.segmap.simplify import simplify
 
@@ -216,7 +217,7 @@ class SpicReading(SemanticReading):
         super().__init__(stream, model, Weights)
         assert self.head.own is not None
         self.seed = self.head.own
-        self.layers = int(self.scale > 0)
+        self.layers, self.announced = int(self.scale > 0), self.head.count
 
     def decode_segmap(self, data: bytes, height: int, width: int, factor: int) -> Segmap:
         """Let the codec's coder decode the segmap."""
@@ -253,7 +254,7 @@ class SpicReading(SemanticReading):
 
     def draw(self, options: Options, layers: int | None = None) -> Decoded:
         """Enlarge the coarse picture and let the network draw what it lacks."""
-        coarse, warnings = self._guide(layers)
+        coarse, kind, warnings = self._guide(layers)
         if options.steps:
             denoiser, segmap = self.codec.denoiser(self.weights), self.weights.one_hot(self.quarter)
             seed = self.seed if options.seed is None else int(options.seed)
@@ -261,21 +262,25 @@ class SpicReading(SemanticReading):
             picture = sampler.keep_colours(drawn, coarse)[0]
         else:
             picture = tiles.enlarged(coarse[0], 4 * coarse.shape[2], 4 * coarse.shape[3])
+            kind = Provenance.SENT if kind == Provenance.DRAWN else kind
         pixels = to_pixels(picture, self.header.height, self.header.width)
         del picture  # for a large one's memory
-        return Decoded(pixels, self.segmap, self.taxonomy, (*self.contents.warnings, *warnings))
+        warnings = (*self.contents.warnings, *warnings)
+        return Decoded(pixels, self.segmap, self.taxonomy, warnings, uniform(kind, pixels))
 
-    def _guide(self, layers: int | None) -> tuple[Array, tuple[str, ...]]:
-        """Return the coarse picture, or the segmap in the mean colours of its classes where there is none."""
-        warnings: tuple[str, ...] = ()
+    def _guide(self, layers: int | None) -> tuple[Array, Provenance, tuple[str, ...]]:
+        """Return the coarse picture, or the segmap in the mean colours of its classes where there is none; the kind of
+        what is drawn from it; and sentences about losses."""
+        kind, warnings = Provenance.INVENTED, tuple[str, ...]()
         if self.scale and layers != 0:
             try:
-                return self.coarse(), ()
+                return self.coarse(), Provenance.DRAWN, ()
             except StreamError as error:
                 warnings = (str(error),)
         if self.promised and layers != 0:
+            kind = Provenance.MISSING
             warnings += ("The picture is drawn from the segmap alone.",)
-        return _painted(self.weights, self.quarter), warnings
+        return _painted(self.weights, self.quarter), kind, warnings
 
 
 def _coarse_size(header: Header, scale: int) -> tuple[int, int]:

@@ -33,6 +33,7 @@ from sempic.coding import grid
 from sempic.coding import segmap as segmap_coder
 from sempic.container import Header, Section, Stream
 from sempic.errors import InputError, StreamError
+from sempic.provenance import Kinds, Provenance
 from sempic.segmap.resample import shrink
 from sempic.segmap.simplify import simplify
 from sempic.taxonomy import VOID, Taxonomy
@@ -201,7 +202,7 @@ class SqGanReading(SemanticReading):
         self.tokens: NDArray[np.int32] = np.zeros(grid_size(stream.header.height, stream.header.width), np.int32)
         self.bands: list[NDArray[np.bool_]] = []
         super().__init__(stream, model, SqGanWeights)
-        self.layers = len(self.bands)
+        self.layers, self.announced = len(self.bands), self.head.count
 
     def sent(self, layers: int | None = None) -> NDArray[np.bool_]:
         """Return the places (h×w) whose token was sent in the first so many bands, or in all."""
@@ -277,7 +278,13 @@ class SqGanReading(SemanticReading):
         picture = self.colours.match(picture[:, : rows * CELL, : columns * CELL])
         pixels = to_pixels(picture, self.header.height, self.header.width)
         del picture  # for a large one's memory
-        return Decoded(pixels, self.segmap, self.taxonomy, self.contents.warnings)
+        return Decoded(pixels, self.segmap, self.taxonomy, self.contents.warnings, self._provenance(sent, layers))
+
+    def _provenance(self, sent: NDArray[np.bool_], layers: int | None) -> Kinds:
+        """Return the kind of each pixel; of bands that did not arrive, it is not known which places they are for."""
+        others = Provenance.MISSING if self.misses(layers) else Provenance.INVENTED
+        places = np.where(sent, np.uint8(Provenance.DRAWN), np.uint8(others))
+        return places.repeat(CELL, 0).repeat(CELL, 1)[: self.header.height, : self.header.width]
 
 
 class SqGanWeights(Weights):

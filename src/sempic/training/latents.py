@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sempic import runtime
-from sempic.codecs.layered import LIMIT
+from sempic.codecs.layered_latents import LIMIT
 from sempic.training.blocks import normalised, straight_through
 
 CHANNELS = 8

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from sempic import runtime
-from sempic.codecs.layered import LIMIT, STEPS_BETWEEN
+from sempic.codecs.layered_latents import LIMIT, STEPS_BETWEEN
 from sempic.segmap import resample
 from sempic.taxonomy import Taxonomy
 from sempic.training import losses, preview, tables, weights

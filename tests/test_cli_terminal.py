@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from command import call
+from command import call, on_terminal
 from PIL import Image
 from typer.main import get_command
 
@@ -34,34 +34,6 @@ def run(folder: Path, *arguments: object, **variables: str) -> subprocess.Comple
     return subprocess.run(
         words, cwd=folder, env=os.environ | variables, capture_output=True, text=True, encoding="utf-8", timeout=120
     )
-
-
-def on_terminal(folder: Path, *words: str, columns: int = 80, **variables: str) -> str:
-    """Return all that a command writes to a terminal of so many columns."""
-    pty = pytest.importorskip("pty")
-    import fcntl
-    import struct
-    import termios
-
-    ours, its = pty.openpty()
-    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    known = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")}
-    process = subprocess.Popen(
-        words, cwd=folder, env=known | {"TERM": "xterm"} | variables, stdin=its, stdout=its, stderr=its
-    )
-    os.close(its)
-    found = b""
-    while True:
-        try:
-            some = os.read(ours, 1 << 16)
-        except OSError:  # what Linux says at the end
-            break
-        if not some:
-            break
-        found += some
-    os.close(ours)
-    process.wait(60)
-    return found.decode()
 
 
 def commands() -> Iterator[tuple[str, ...]]:

@@ -95,8 +95,8 @@ def table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]])
 def progress(title: str, transient: bool = False, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
     """Show a bar on standard error; yield the function to call with the number of things done and of all.
 
-    A transient bar is shown on terminals only, after a second, and goes at the end. As long as nothing is counted, and
-    when all is, it shows the time that passes.
+    A transient bar is shown on terminals only, after a second or when something is counted, and goes at the end. As
+    long as nothing is counted, and when all is, it shows that time passes.
     """
     if quiet or (transient and not sys.stderr.isatty()):
         yield lambda done, total: None
@@ -111,11 +111,11 @@ def progress(title: str, transient: bool = False, quiet: bool = False) -> Iterat
         show.daemon = True
 
         def count(done: int, total: int) -> None:
+            bar.update(task, visible=True, count=f"{done}/{total}")
             if transient and done == total:
                 bar.tasks[0].total = None  # what follows is not counted
-                bar.update(task, count="")
             else:
-                bar.update(task, completed=done, total=total, count=f"{done}/{total}")
+                bar.update(task, completed=done, total=total)
 
         show.start()
         try:

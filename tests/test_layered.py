@@ -282,7 +282,7 @@ def test_decoding_layers_takes_little_memory(monkeypatch):
     def drawn(network, rows, columns, **inputs):
         return np.full((3, 16 * rows, 16 * columns), np.float32(0.5))
 
-    monkeypatch.setattr(layered, "blend_tiled", drawn)
+    monkeypatch.setattr(layered_latents, "blend_tiled", drawn)
     data = encode(size, size, quality=95, layers=4)
     assert sempic.inspect(data).detail["layers"] == 4
     sempic.decode(data)  # what is loaded once does not count
@@ -304,7 +304,7 @@ def test_a_size_is_met_never_above_and_within_a_step_below():
     streams = [writer.write(step) for step in range(writer.steps)]
     floor = len(streams[0])
     for limit in (floor, floor + 1, floor + 60, floor + 400, len(streams[-1])):
-        data = encode_with(image, "layered", segmap=segmap, bytes=limit)
+        data = encode_with(image, "layered", segmap=segmap, map="quarter", bytes=limit)
         assert len(data) <= limit
         step = len(streams) - 1 - streams[::-1].index(data)
         assert step == writer.steps - 1 or len(streams[step + 1]) > limit
@@ -577,11 +577,13 @@ def test_latents_of_both_kinds_come_back_under_their_own_tables():
     quarter = rng.choice([0, 3, 10, 255], (12, 20)).astype(np.uint8)
     nothing = known.nothing(3, 5)
     assert (nothing.base.shape[1:], nothing.fine.shape[1:]) == ((3, 5), (6, 10))
-    assert known.encode_latents(nothing, quarter) == []
-    values = [rng.integers(-3, 4, x.shape).astype(np.int8) for x in (nothing.base, nothing.fine)]
-    sections = known.encode_latents(layered_latents.SentLatents(values[0], 7, values[1], 25), quarter)
-    assert [section.type for section in sections] == [LayeredSection.FEATURES, LayeredSection.FINE_FEATURES]
-    for part, section, sent, rate in zip(("base", "fine"), sections, values, (7, 25), strict=True):
+    for part, empty, rate, type in (
+        ("base", nothing.base, 7, LayeredSection.FEATURES),
+        ("fine", nothing.fine, 25, LayeredSection.FINE_FEATURES),
+    ):
+        sent = rng.integers(-3, 4, empty.shape).astype(np.int8)
+        section = known.encode_latents(part, sent, quarter, rate)
+        assert section.type == type
         assert np.array_equal(known.decode_latents(part, section.payload, quarter, rate), sent)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from sempic import api, container, rate
 from sempic.codecs.base import Codec, Settings, Writer
@@ -129,7 +129,7 @@ def fit(writer: Writer, size: int, count: int, survive: int | None = None) -> tu
     ways = plans(count, survive)
     for plan in ways:
         found = []
-        for rung in _rungs(writer):
+        for rung in writer.rungs():
             try:
                 stream, said = rate.fit(rung, size, plan.size)
             except BudgetError:
@@ -141,18 +141,11 @@ def fit(writer: Writer, size: int, count: int, survive: int | None = None) -> tu
                     break
         if found:
             return found[-1]
-    least = min(ways[-1].size(rung.write(0)) for rung in _rungs(writer))
+    least = min(ways[-1].size(rung.write(0)) for rung in writer.rungs())
     raise BudgetError(
         f"{count} packets of {size} bytes are too few if {count - ways[-1].need} of them may be missing: for the "
         f"smallest stream of this picture they would have to be of {least} bytes."
     )
-
-
-def _rungs(writer: Writer | None) -> Iterator[Writer]:
-    """Yield a writer, and those of smaller streams one after another."""
-    while writer is not None:
-        yield writer
-        writer = writer.smaller() if writer.smaller else None
 
 
 class _StreamWriter(Writer):

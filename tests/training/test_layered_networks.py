@@ -9,8 +9,8 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from sempic.codecs import layered as codec
-from sempic.codecs.layered_latents import LIMIT
+from sempic.codecs import layered_latents as codec
+from sempic.codecs.layered_latents import LIMIT, STEPS_BETWEEN
 from sempic.segmap import resample
 from sempic.taxonomy import VOID
 from sempic.taxonomy import load as load_taxonomy
@@ -118,7 +118,7 @@ def test_the_codec_has_the_same_gains_and_strengths(network):
     theirs = codec.LayeredWeights(SimpleNamespace(tables={name: gain.numpy() for name, gain in gains.items()}))
     latents = 3 * torch.randn(1, CHANNELS, 4, 6)
     for step in range(1, theirs.rates + 1):
-        rate = torch.tensor([(step - 1) / codec.STEPS_BETWEEN])
+        rate = torch.tensor([(step - 1) / STEPS_BETWEEN])
         for name, gain in gains.items():
             assert np.allclose(at_rate(gain, rate)[0].numpy(), theirs.at_rate(*name.split("."), step), rtol=1e-5)
         assert np.allclose(strength_of(rate).numpy(), theirs.strength(step))

@@ -10,7 +10,7 @@ Both sides have the same landing between networks and bits: a `Writer` holds wha
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -146,11 +146,25 @@ class Writer(ABC):
         """Return a complete stream; `step` is 0..steps - 1."""
 
     def within(self, limit: int | None) -> Writer:
-        """Return this writer, or the first of the smaller ones whose basic step has at most `limit` bytes (None for any
-        number); the last one where none has."""
-        if limit is None or self.smaller is None or len(self.write(self.basic)) <= limit:
+        """Return the writer for streams of at most `limit` bytes (None for any number): this one or a smaller one.
+
+        It is the first whose basic step fits, or else the first of which any step does, or else the last one.
+        """
+        if limit is None:
             return self
-        return self.smaller().within(limit)
+        fitting: Writer | None = None
+        for writer in self.rungs():
+            if len(writer.write(0)) <= limit:
+                if len(writer.write(writer.basic)) <= limit:
+                    return writer
+                fitting = fitting or writer
+        return fitting or writer
+
+    def rungs(self) -> Iterator[Writer]:
+        """Yield this writer, and those of smaller streams one after another."""
+        yield self
+        if self.smaller is not None:
+            yield from self.smaller().rungs()
 
     def lacks(self, step: int) -> tuple[str, ...]:
         """Return a sentence for each thing that a user would expect and the stream of a step has no room for."""

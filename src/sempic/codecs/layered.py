@@ -93,26 +93,17 @@ class Layered(Codec):
     learnt = True
 
     def analyse(self, image: Rgb, settings: Any) -> Writer:
-        """Segment the picture and run the encoder."""
+        """Segment the picture."""
         weights = LayeredWeights.of(runtime.model(settings.model, self.name))
+        header = weights.header(self.id, image)
         found = semantic.segmap_of(image, weights.taxonomy, settings.segmap, settings.segmenter, settings.classes)
 
         def writer(map: str, strength: float) -> Writer:
             factor = MAP_FACTORS[map]
             small = simplify(shrink(found.segmap, factor), weights.map_tables(factor), strength)
-            return self._writer(image, weights, SentMap(small, factor), settings.layers)
+            return _LayeredWriter(header, image, weights, SentMap(small, factor), settings.layers)
 
         return semantic.writer_of(found, settings, writer)
-
-    def _writer(self, image: Rgb, weights: LayeredWeights, sent_map: SentMap, layers: int) -> _LayeredWriter:
-        """Run the encoder under a segmap."""
-        grid = grid_size(*image.shape[:2])
-        quarter, whole = sent_map.quarter(*grid), padded(image)
-        colours = SentColours.measure(weights, whole, quarter)
-        network, one_hot = weights.model.network("encoder"), weights.one_hot(quarter)
-        base, fine = run_tiled(network, *grid, image=as_planes(whole), segmap=one_hot)
-        header = weights.header(self.id, image)
-        return _LayeredWriter(header, image, weights, sent_map, colours, base, fine, layers)
 
     def read(self, stream: Stream, model: runtime.Model | None = None) -> Reading:
         """Return what a stream contains: its latents, and its layers, whose pictures are not decoded yet."""
@@ -124,45 +115,43 @@ class _LayeredWriter(Writer):
     ladder on top of the base. The colours of objects, where there are any, come between the first step and the one
     after it."""
 
-    def __init__(
-        self,
-        header: Header,
-        image: Rgb,
-        weights: LayeredWeights,
-        sent_map: SentMap,
-        colours: SentColours,
-        base: Array,
-        fine: Array,
-        layers: int,
-    ) -> None:
+    def __init__(self, header: Header, image: Rgb, weights: LayeredWeights, sent_map: SentMap, layers: int) -> None:
         self.header, self.image, self.weights, self.layers = header, image, weights, layers
-        self.colours, self.base, self.fine, self.factor = colours, base, fine, sent_map.factor
-        self.pixels = header.width * header.height
-        self.steps = 1 + len(colours.objects) + 2 * weights.rates + len(LADDER)
-        self.quarter = sent_map.quarter(*grid_size(header.height, header.width))
+        self.factor, self.pixels = sent_map.factor, header.width * header.height
+        self.grid = grid_size(header.height, header.width)
+        self.quarter = sent_map.quarter(*self.grid)
+        self.colours = SentColours.measure(weights, padded(image), self.quarter)
+        self.basic = 1 + len(self.colours.objects)
+        self.steps = self.basic + 2 * weights.rates + len(LADDER)
         self.map = segmap_coder.encode(sent_map.small, weights.map_tables(sent_map.factor))
         self._coded: dict[tuple[int, ...], list[bytes]] = {}
+        self._coded_features: dict[tuple[str, int], Section] = {}
 
     def write(self, step: int) -> bytes:
         """Return the stream of a step."""
         objects, rates = self.colours.objects if step else (), self.weights.rates
         step = max(step - len(self.colours.objects), 0)
-        sent = self._sent(min(step, rates), step - rates if rates < step <= 2 * rates else 0)
+        rate, fine_rate = min(step, rates), step - rates if rates < step <= 2 * rates else 0
         layers = self._layers(step - 2 * rates)
-        own = sent.rate + sent.fine_rate
-        head = Head(self.factor, len(layers), self.map, own, self.colours.palette).section()
-        features = self.weights.encode_latents(sent, self.quarter)
+        head = Head(self.factor, len(layers), self.map, rate + fine_rate, self.colours.palette).section()
+        features = [self._features(part, own) for part, own in (("base", rate), ("fine", fine_rate)) if own]
         return container.write(
             self.header, [head, *objects, *features, *(Section(LayeredSection.LAYER, layer) for layer in layers)]
         )
 
-    def _sent(self, rate: int, fine_rate: int) -> SentLatents:
-        """Return the latents as they are sent at these rates."""
-        values = [
-            self.weights.quantise(part, latents, own_rate)
-            for part, latents, own_rate in (("base", self.base, rate), ("fine", self.fine, fine_rate))
-        ]
-        return SentLatents(values[0], rate, values[1], fine_rate)
+    def _features(self, part: str, rate: int) -> Section:
+        """Return the section with one kind of latents at a rate; none is coded twice."""
+        if (part, rate) not in self._coded_features:
+            values = self.weights.quantise(part, self._latents[part], rate)
+            self._coded_features[part, rate] = self.weights.encode_latents(part, values, self.quarter, rate)
+        return self._coded_features[part, rate]
+
+    @cached_property
+    def _latents(self) -> dict[str, Array]:
+        """The latents by their kind. The encoder runs when they are first needed: the smallest streams have none."""
+        image, segmap = as_planes(padded(self.image)), self.weights.one_hot(self.quarter)
+        base, fine = run_tiled(self.weights.model.network("encoder"), *self.grid, image=image, segmap=segmap)
+        return {"base": base, "fine": fine}
 
     def _layers(self, step: int) -> list[bytes]:
         """Return the payloads of the layers that end at a step of the ladder, counted from 1."""
@@ -182,15 +171,16 @@ class _LayeredWriter(Writer):
     @cached_property
     def _first_layer(self) -> int:
         """The first step of the ladder whose layer is larger than all fine latents, which it takes the place of."""
-        rates = self.weights.rates
-        fine = sum(len(s.payload) for s in self.weights.encode_latents(self._sent(0, rates), self.quarter))
+        fine = len(self._features("fine", self.weights.rates).payload)
         first = bisect_right(range(len(LADDER)), fine, key=lambda step: len(self._layers_at(step)[0]))
         return min(first, len(LADDER) - 1)
 
     @cached_property
     def _drawn(self) -> Rgb:
         """The base, whose detail layers take."""
-        return self.weights.draw(self.header, self.quarter, self.colours.cells, self._sent(self.weights.rates, 0))
+        base = self.weights.quantise("base", self._latents["base"], self.weights.rates)
+        sent = replace(self.weights.nothing(*self.grid), base=base, rate=self.weights.rates)
+        return self.weights.draw(self.header, self.quarter, self.colours.cells, sent)
 
 
 class LayeredReading(SemanticReading):

@@ -41,6 +41,10 @@ class LayeredSection(IntEnum):
     FINE_FEATURES = 4
 
 
+SECTIONS = {"base": LayeredSection.FEATURES, "fine": LayeredSection.FINE_FEATURES}
+"""The section that each kind of latents has."""
+
+
 @dataclass(frozen=True)
 class SentLatents:
     """The latents of a stream as whole numbers (C×h×w), zeros where none were sent, each with its rate (0: not sent).
@@ -80,23 +84,16 @@ class LayeredWeights(Weights):
         return SentLatents(base, 0, fine, 0)
 
     def quantise(self, part: str, latents: Array, rate: int) -> NDArray[np.int8]:
-        """Return latents (C×h×w) as they are sent at a rate."""
-        if not rate:
-            return np.zeros(latents.shape, np.int8)
+        """Return latents (C×h×w) as they are sent at a rate, 1 or more."""
         reach = np.float32(LIMIT + 0.49)
         bounded = reach * np.tanh(latents * self.at_rate(part, "log_gains", rate) / reach)
         values: NDArray[np.int8] = np.rint(bounded).astype(np.int8)
         return values
 
-    def encode_latents(self, sent: SentLatents, quarter: Array) -> list[Section]:
-        """Return the sections of latents under a segmap of 4×4 cells."""
-        both = ("base", sent.base, sent.rate), ("fine", sent.fine, sent.fine_rate)
-        types = LayeredSection.FEATURES, LayeredSection.FINE_FEATURES
-        return [
-            Section(type, latent_coder.encode(values, _classes(part, quarter), rate - 1, self.latent_tables(part)))
-            for type, (part, values, rate) in zip(types, both, strict=True)
-            if rate
-        ]
+    def encode_latents(self, part: str, values: NDArray[np.int8], quarter: Array, rate: int) -> Section:
+        """Return the section of latents at a rate, under a segmap of 4×4 cells."""
+        payload = latent_coder.encode(values, _classes(part, quarter), rate - 1, self.latent_tables(part))
+        return Section(SECTIONS[part], payload)
 
     def decode_latents(self, part: str, payload: bytes, quarter: Array, rate: int) -> NDArray[np.int8]:
         """Return what `encode_latents` wrote."""

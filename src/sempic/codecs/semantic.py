@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 MAP_FACTORS = {"full": 1, "half": 2, "quarter": 4, "eighth": 8}
 """How much smaller than the picture a losslessly coded segmap is, by the name of the setting."""
 AUTO = "auto"
-RUNGS = (("quarter", 0.0), ("eighth", 0.3), ("eighth", 2.0))
+RUNGS = (("quarter", 0.0), ("quarter", 1.0), ("eighth", 0.3), ("eighth", 2.0))
 """What the setting `map="auto"` tries one after another, until the streams are small enough: sizes of the segmap, each
 with the least strength of simplifying."""
 MAP_TYPE = 1
@@ -379,7 +379,7 @@ def writer_of(found: Segmented, settings: Any, make: Callable[[str, float], Writ
         size, least = rungs[rung]
         writer = make(size, max(settings.simplify, least))
         writer.warnings, writer.outside = found.warnings, found.outside
-        if rung:
+        if size != rungs[0][0]:
             writer.warnings += (f"So few bytes leave room for the segmap at one {size} of the size only.",)
         if rung + 1 < len(rungs):
             writer.smaller = lambda: at(rung + 1)

@@ -41,16 +41,13 @@ peers: $(PEERS_VENV)/ready
 # The numbers and curves of docs/results.md: three and a half hours on two cores, and what is done is kept.
 results: $(VENV)/ready
 	$(VENV)/bin/sempic bench camvid:test --codecs sqgan --points 0.015,0.02,0.03,0.05 --out docs/results
-	$(VENV)/bin/sempic bench camvid:test --codecs layered --points q21.15,0.06,0.1,0.2,0.35,0.5 --out docs/results
+	$(VENV)/bin/sempic bench camvid:test --codecs layered --points q32.1,0.06,0.1,0.2,0.35,0.5 --out docs/results
 	$(VENV)/bin/sempic bench camvid:test --codecs spic --points 0.03,0.05,0.09,0.15 --out docs/results
 	$(VENV)/bin/sempic bench camvid:test --codecs hevc --points 0.05,0.1,0.2,0.35,0.5 --out docs/results
 	$(VENV)/bin/sempic bench camvid:test --codecs $(OTHERS) --points 0.05,0.1,0.2,0.35 --out docs/results
 	$(VENV)/bin/sempic report docs/results --markdown docs/results.md
 	$(VENV)/bin/sempic bench camvid:test --limit 59 --points 0.03,0.05 --out docs/results/maps \
 		--codecs sqgan,sqgan:map=half,sqgan:map=eighth,sqgan:map=tokens
-	$(VENV)/bin/sempic bench camvid:test --limit 24 --points 0.1,0.2,0.35 --out docs/results/perception \
-		--codecs layered:perception=0,layered:perception=0.4,layered:perception=0.7,layered:perception=1
-	$(VENV)/bin/sempic report docs/results/perception
 	$(VENV)/bin/sempic bench camvid:test --limit 24 --points 0.05 --metrics miou,psnr,lite0_frechet,lite0_distance \
 		--codecs spic,spic:steps=2,spic:steps=4,spic:steps=8 --out docs/results/steps
 	$(VENV)/bin/sempic bench camvid:test --limit 24 --points 0.05 --erase 0.02,0.05,0.1,0.2 --metrics miou,psnr --out docs/results/loss \

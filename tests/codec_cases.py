@@ -128,7 +128,7 @@ def read(data: bytes) -> Any:
 def planes_of(reading: LayeredReading) -> list[yuv.Plane]:
     """Return the planes of the picture after each layer, decoded from HEVC."""
     width, height = reading.header.width, reading.header.height
-    layers = [enhancement.decode(reading.payloads[: n + 1], width, height)[0] for n in range(reading.layers)]
+    layers = [enhancement.decode(reading.payloads[: n + 1], width, height)[0] for n in range(len(reading.payloads))]
     return [plane for layer in layers if layer is not None for plane in layer.planes]
 
 

@@ -77,7 +77,7 @@ def make_sqgan(folder: Path) -> None:
 
 
 def make_layered(folder: Path) -> None:
-    """Write a layered model whose latents are the mean colours of 16×16 pixels."""
+    """Write a layered model whose latents are the mean colours of 16×16 pixels, and what those of 8×8 have besides."""
     _write(folder / LAYERED, "layered", _layered_files())
 
 
@@ -157,18 +157,22 @@ def _sqgan_files() -> Files:
 @cache
 @_one_thread()
 def _layered_files() -> Files:
+    files, tables = _layered_networks(), dict(_scene_tables())
+    encoder = runtime.Network(files["encoder.onnx"], "encoder")
     gains = np.log([[0.3] * 3, [0.5] * 3, [0.7] * 3, [1.0] * 3]).astype(np.float32)
-    samples = []
-    for seed in range(4):
-        drawn = scene(seed)
-        cells = drawn.image[:352].reshape(22, 16, 30, 16, 3).mean((1, 3)).transpose(2, 0, 1)
-        for rate, gain in ((0, gains[0, 0]), (24, gains[3, 0])):
-            values = np.rint((cells / 255 - 0.5) * 6 * np.exp(gain)).clip(-3, 3).astype(np.int8)
-            samples.append((values, shrink(shrink(drawn.segmap[:352], 4), 4), rate))
-    fitted = _fitting().fit_latents(samples, CLASSES, 25, 3, width=16, steps=30)
-    tables = {f"latents.{k}": v for k, v in fitted.arrays().items()}
-    tables |= _scene_tables() | {"log_gains": gains, "log_returns": -gains}
-    return _layered_networks() | {runtime.TABLES: _packed(tables)}
+    drawn, unused = [scene(seed) for seed in range(4)], np.zeros((1, CLASSES, 1, 1), np.float32)
+    pictures = [s.image[:352].transpose(2, 0, 1)[None].astype(np.float32) / 255 for s in drawn]
+    latents = [encoder.run(image=picture, segmap=unused) for picture in pictures]
+    for number, (part, factor) in enumerate((("base", 16), ("fine", 8))):
+        samples = [
+            (np.rint(found[number][0] * np.exp(gain)).clip(-3, 3).astype(np.int8), shrink(s.segmap[:352], factor), rate)
+            for s, found in zip(drawn, latents, strict=True)
+            for rate, gain in ((0, gains[0, 0]), (24, gains[3, 0]))
+        ]
+        fitted = _fitting().fit_latents(samples, CLASSES, 25, 3, width=16, steps=30)
+        tables |= {f"{part}.latents.{k}": v for k, v in fitted.arrays().items()}
+        tables |= {f"{part}.log_gains": gains, f"{part}.log_inverse_gains": -gains}
+    return files | {runtime.TABLES: _packed(tables)}
 
 
 def network(
@@ -274,35 +278,48 @@ def _sqgan_networks(picture_basis: NDArray[np.floating], map_basis: NDArray[np.f
 
 def _layered_networks() -> dict[str, bytes]:
     files: dict[str, bytes] = {}
+    base, fine = ["n", 3, "rows", "columns"], ["n", 3, "fine_rows", "fine_columns"]
+    resized = {f"by_{factor}": np.array([1, 1, factor, factor]) for factor in (2, 4, 8, 16)}
     nodes = [
         helper.make_node("AveragePool", ["image"], ["cells"], kernel_shape=[16, 16], strides=[16, 16]),
         helper.make_node("Sub", ["cells", "half"], ["centred"]),
-        helper.make_node("Mul", ["centred", "six"], ["latents"]),
+        helper.make_node("Mul", ["centred", "six"], ["base"]),
+        helper.make_node("AveragePool", ["image"], ["quarters"], kernel_shape=[8, 8], strides=[8, 8]),
+        helper.make_node("Resize", ["cells", "", "by_2"], ["without"], mode="linear"),
+        helper.make_node("Sub", ["quarters", "without"], ["lacking"]),
+        helper.make_node("Mul", ["lacking", "twelve"], ["fine"]),
     ]
-    constants = {"half": np.array(0.5), "six": np.array(6.0)}
+    constants = {"half": np.array(0.5), "six": np.array(6.0), "twelve": np.array(12.0)} | resized
     inputs = {"image": ["n", 3, "H", "W"], "segmap": ["n", CLASSES, "h", "w"]}
-    outputs = [("latents", TensorProto.FLOAT, ["n", 3, "rows", "columns"])]
+    outputs = [("base", TensorProto.FLOAT, base), ("fine", TensorProto.FLOAT, fine)]
     files["encoder.onnx"] = network(nodes, inputs, outputs, constants)
 
     nodes = [
-        helper.make_node("Mul", ["latents", "sixth"], ["centred"]),
+        helper.make_node("Mul", ["base", "sixth"], ["centred"]),
         helper.make_node("Add", ["centred", "half"], ["cells"]),
-        helper.make_node("Resize", ["cells", "", "by_16"], ["from_latents"], mode="linear"),
+        helper.make_node("Resize", ["cells", "", "by_16"], ["from_base"], mode="linear"),
         helper.make_node("Conv", ["layout", "colours_of_cells", "grey"], ["colours"]),
         helper.make_node("Resize", ["colours", "", "by_4"], ["painted"], mode="nearest"),
         helper.make_node("Sign", ["strength"], ["sent"]),  # the map's colours alone where nothing else was sent
-        helper.make_node("Sub", ["from_latents", "painted"], ["more"]),
+        helper.make_node("Sub", ["from_base", "painted"], ["more"]),
         helper.make_node("Mul", ["more", "sent"], ["added"]),
-        helper.make_node("Add", ["painted", "added"], ["image"]),
+        helper.make_node("Add", ["painted", "added"], ["coarse"]),
+        helper.make_node("Mul", ["fine", "twelfth"], ["lacking"]),
+        helper.make_node("Resize", ["lacking", "", "by_8"], ["from_fine"], mode="linear"),
+        helper.make_node("Sign", ["fine_strength"], ["fine_sent"]),
+        helper.make_node("Mul", ["from_fine", "fine_sent"], ["finer"]),
+        helper.make_node("Add", ["coarse", "finer"], ["image"]),
     ]
     constants = {
         "sixth": np.array(1 / 6),
+        "twelfth": np.array(1 / 12),
         "half": np.array(0.5),
         "colours_of_cells": np.eye(3, CLASSES + 4, CLASSES)[:, :, None, None],
         "grey": np.full(3, 0.5),
-        **{f"by_{factor}": np.array([1, 1, factor, factor]) for factor in (4, 16)},
+        **resized,
     }
-    inputs = {"latents": ["n", 3, "rows", "columns"], "strength": ["n"], "layout": ["n", CLASSES + 4, "h", "w"]}
+    inputs = {"base": base, "fine": fine, "strength": ["n"], "fine_strength": ["n"]}
+    inputs["layout"] = ["n", CLASSES + 4, "h", "w"]
     outputs = [("image", TensorProto.FLOAT, ["n", 3, "H", "W"])]
     files["decoder.onnx"] = network(nodes, inputs, outputs, constants)
     return files

@@ -223,7 +223,7 @@ def test_what_is_left_out_is_counted_and_the_parts_of_a_running_batch_stay(sourc
             "1",
         ]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-        assert done.stdout.startswith("1 written, 0 finished before, 0 failed, 3 other files left out in "), done.stderr
+        assert done.stdout.startswith("1 written, 0 finished before, 3 left out, 0 failed in "), done.stderr
         assert stream.read_bytes() == sempic.encode(pictures / "real" / "street.png", "hevc", quality=10)
     assert contents(streams) == {"real/street.png.smp": b"of a batch that runs beside this one"}
 

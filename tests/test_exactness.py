@@ -31,7 +31,7 @@ def integers(data: bytes) -> list[NDArray[Any]]:
     if isinstance(reading, SqGanReading):
         return [reading.sent_map.small, reading.palette, reading.sent(), reading.tokens]
     assert isinstance(reading, LayeredReading)
-    return [reading.sent_map.small, reading.palette, reading.values, *planes_of(reading)]
+    return [reading.sent_map.small, reading.palette, reading.latents.base, reading.latents.fine, *planes_of(reading)]
 
 
 def with_threads(count: int) -> Callable[[pytest.MonkeyPatch, runtime.Model], None]:

@@ -26,8 +26,9 @@ KINDS = ("sqgan", "layered", "spic")
 WRITTEN = {
     ("sqgan", "quarter"): ("sqgan", 60),
     ("sqgan", "half"): ("sqgan:map=half", 60),
-    ("layered", "base"): ("layered", 10),
-    ("layered", "layers"): ("layered:layers=2", 60),
+    ("layered", "base"): ("layered", 20),
+    ("layered", "fine"): ("layered", 50),
+    ("layered", "layers"): ("layered:layers=2", 90),
     ("spic", "quarter"): ("spic", 60),
     ("spic", "third"): ("spic:map=half+scale=3+seed=7", 30),
 }
@@ -43,7 +44,9 @@ def _digest(data: bytes) -> dict[str, object]:
             integers = {"coarse": np.rint(255 * reading.coarse()).astype(np.uint8).tobytes()}
         case LayeredReading():
             planes = [plane.tobytes() for plane in planes_of(reading)]
-            integers = {"latents": reading.values.tobytes(), "layers": b"".join(planes)}
+            sent = reading.latents
+            latents = {"latents": sent.base.tobytes(), "fine latents": sent.fine.tobytes()}
+            integers = latents | {"layers": b"".join(planes)}
     if reading.objects is not None:
         fields = (getattr(reading.objects, name) for name in ("levels", "accented", "spots", "accents"))
         integers["objects"] = b"".join(array.astype("<i4").tobytes() for array in fields)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sempic import rate
 from sempic.codecs.base import Writer
 from sempic.errors import BudgetError, InputError
-from sempic.rate import Target
+from sempic.rate import Target, Written
 
 
 class Sizes(Writer):
@@ -38,7 +38,7 @@ def test_growing_sizes_are_met_exactly(sizes: list[int], limit: int) -> None:
     writer = Sizes(sorted(sizes))
     fitting = [step for step, size in enumerate(writer.sizes) if size <= limit]
     if fitting:
-        assert rate.fit(writer, limit)[0] == fitting[-1]
+        assert rate.fit(writer, limit).data[0] == fitting[-1]
     else:
         with pytest.raises(BudgetError, match=f"smallest stream of this picture has {writer.sizes[0]} bytes"):
             rate.fit(writer, limit)
@@ -48,7 +48,7 @@ def test_growing_sizes_are_met_exactly(sizes: list[int], limit: int) -> None:
 def test_any_sizes_stay_below_the_limit_in_few_writes(sizes: list[int], limit: int) -> None:
     writer = Sizes(sizes)
     try:
-        assert len(rate.fit(writer, limit)) <= limit
+        assert len(rate.fit(writer, limit).data) <= limit
     except BudgetError:
         assert sizes[0] > limit
 
@@ -61,7 +61,7 @@ def test_a_dip_of_neighbouring_sizes_is_found(growth: list[int], data: st.DataOb
         sizes[swapped - 1], sizes[swapped] = sizes[swapped], sizes[swapped - 1]
     limit = data.draw(st.sampled_from(sizes))
     best = max(step for step, size in enumerate(sizes) if size <= limit)
-    assert rate.fit(Sizes(sizes), limit)[0] == best
+    assert rate.fit(Sizes(sizes), limit).data[0] == best
 
 
 def test_writes_are_few() -> None:
@@ -168,8 +168,8 @@ def test_a_target_is_a_limit_in_bytes_but_for_a_quality() -> None:
 
 def test_a_target_writes_what_is_asked_for() -> None:
     writer = Sizes(list(range(10, 74)))
-    assert Target().write(writer) == Target(quality=rate.QUALITY).write(writer) == writer.write(32)
-    assert Target(quality=100).write(writer) == writer.write(63)
+    assert Target().write(writer) == Target(quality=rate.QUALITY).write(writer) == Written(writer.write(32), ())
+    assert Target(quality=100).write(writer).data == writer.write(63)
     assert Target(size=40).write(writer) == rate.fit(writer, 40)
     assert Target(bpp=0.32).write(writer) == rate.fit(writer, 40)
     with pytest.raises(BudgetError, match="has 10 bytes"):

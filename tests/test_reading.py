@@ -21,7 +21,8 @@ from sempic.errors import StreamError
 STREAMS = {
     "sqgan": {"quality": 60},
     "sqgan in tokens": {"quality": 60, "map": "tokens"},
-    "layered": {"quality": 80, "layers": 3},
+    "layered": {"quality": 95, "layers": 3},
+    "layered without HEVC": {"quality": 55},
     "spic": {"quality": 50},
 }
 SEMANTIC = ("sqgan", "layered", "spic")
@@ -72,6 +73,7 @@ READ = {
     "sqgan": {"segmap": 1, "palette": 1, "bands": 3},
     "sqgan in tokens": {"palette": 1, "bands": 4},
     "layered": {"segmap": 1, "palette": 1, "latents": 1},
+    "layered without HEVC": {"segmap": 1, "palette": 1, "latents": 2},
     "spic": {"segmap": 1},
 }
 """What is parsed of each stream, once."""
@@ -79,6 +81,7 @@ DRAWN = {
     "sqgan": [{"networks": 1}] * 3,
     "sqgan in tokens": [{"networks": 2}] * 3,
     "layered": [{"networks": 1, "hevc": 3}, {"networks": 1}, {"networks": 1, "hevc": 1}],
+    "layered without HEVC": [{"networks": 1}] * 3,
     "spic": [{"networks": 1, "hevc": 1}, {"networks": 1}, {"networks": 1, "hevc": 1}],
 }
 """What drawing takes beside it: with all layers, with none, with one."""

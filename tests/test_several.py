@@ -116,8 +116,8 @@ def test_warnings_name_their_file(photos):
         (["encode", "a.png", "b.jpg", "-o", "x.smp"], 1, "'x.smp' cannot take several results"),
         (["encode", "a.png", "b.jpg", "-o", "b.jpg"], 1, "'b.jpg' cannot take several results"),
         (["encode", "a.png", "deep/../a.jpg"], 1, "'a.png' and 'deep/../a.jpg' would both become 'deep/../a.smp'"),
-        (["encode", "a.png", "b.jpg", "--set", "segmap=a.png", "--codec", "sqgan"], 2, "A segmap is that of one"),
-        (["decode", "a.smp", "b.smp", "--segmap-out", "x.png"], 2, "--segmap-out is for one stream"),
+        (["encode", "a.png", "b.jpg", "--set", "segmap=a.png", "--codec", "sqgan"], 2, "A segmap is that of one input"),
+        (["decode", "a.smp", "b.smp", "--segmap-out", "x.png"], 2, "A segmap is that of one input"),
         (["encode", "a.png", "b.jpg", "--codec", "gif"], 1, "known are"),
     ],
 )

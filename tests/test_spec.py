@@ -23,7 +23,6 @@ VALUES: dict[str, tuple[str, Any]] = {
     "segmenter": ("hf:org/name@v1", "hf:org/name@v1"),
     "classes": ("names.txt", "names.txt"),
     "segmap": ("labels.png", "labels.png"),
-    "perception": ("0.7", 0.7),
     "layers": ("3", 3),
     "seed": ("7", 7),
     "steps": ("4", 4),
@@ -121,7 +120,7 @@ def test_a_model_is_what_the_settings_name() -> None:
 
 
 def test_settings_can_be_replaced_where_the_codec_has_them() -> None:
-    spec = Spec.parse("sqgan:map=half").with_settings(model="mine", perception=0.3)
+    spec = Spec.parse("sqgan:map=half").with_settings(model="mine", layers=3)
     assert spec.settings == sqgan.Settings(map="half", model="mine")
     assert Spec.parse("hevc").with_settings(model="mine") == Spec.parse("hevc")
 

@@ -148,7 +148,7 @@ def test_a_size_is_met_never_above_and_within_a_step_below():
     assert writer.steps == 1 + len(ClassicCoarseCoder().levels)
     floor = len(streams[0])
     for limit in (floor, floor + 60, len(streams[-1])):
-        data = encode_with(image, "spic", segmap=segmap, bytes=limit)
+        data = encode_with(image, "spic", segmap=segmap, map="quarter", bytes=limit)
         assert len(data) <= limit
         step = streams.index(data)
         assert step == writer.steps - 1 or len(streams[step + 1]) > limit
@@ -156,9 +156,9 @@ def test_a_size_is_met_never_above_and_within_a_step_below():
 
 def test_a_size_below_the_floor_names_the_floor():
     with pytest.raises(BudgetError, match=r"has \d+ bytes") as caught:
-        encode(160, 112, bytes=20)
+        encode(160, 112, map="quarter", bytes=20)
     floor = int(re.search(r"has (\d+) bytes", str(caught.value)).group(1))
-    assert len(encode(160, 112, bytes=floor)) == floor
+    assert len(encode(160, 112, map="quarter", bytes=floor)) == floor
 
 
 @pytest.mark.parametrize("scale", [3, 4, 6])

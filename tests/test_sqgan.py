@@ -183,11 +183,11 @@ def test_bits_a_pixel_count_every_byte():
 
 def test_a_size_below_the_floor_names_the_floor():
     with pytest.raises(BudgetError, match=r"has \d+ bytes") as caught:
-        encode(160, 112, bytes=30)
+        encode(160, 112, map="quarter", bytes=30)
     floor = int(re.search(r"has (\d+) bytes", str(caught.value)).group(1))
-    assert len(encode(160, 112, bytes=floor)) == floor
+    assert len(encode(160, 112, map="quarter", bytes=floor)) == floor
     with pytest.raises(BudgetError, match=f"has {floor} bytes"):
-        encode(160, 112, bytes=floor - 1)
+        encode(160, 112, map="quarter", bytes=floor - 1)
 
 
 def test_framing_of_a_one_section_stream_is_at_most_16_bytes():

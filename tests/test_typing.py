@@ -45,7 +45,7 @@ sempic.decode(open("street.smp"))  # wrong: "decode" has incompatible type
 decoded.segmap.shape  # wrong: has no attribute "shape"
 decoded.taxonomy.name  # wrong: has no attribute "name"
 sqgan.Settings(mapp="half")  # wrong: Unexpected keyword argument "mapp"
-sqgan.Settings(perception=0.5)  # wrong: Unexpected keyword argument "perception"
+sqgan.Settings(layers=2)  # wrong: Unexpected keyword argument "layers"
 sqgan.Settings(map=4)  # wrong: "map" to "Settings" has incompatible type "int"; expected "str"
 sqgan.Settings(simplify="much")  # wrong: expected "float"
 layered.Settings(layers=2.5)  # wrong: expected "int"

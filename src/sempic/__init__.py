@@ -11,6 +11,7 @@ from sempic.codecs.spec import codecs
 from sempic.errors import BudgetError, InputError, ModelError, SempicError, SempicWarning, StreamError
 from sempic.link.packets import Joined
 from sempic.narrow import join, packets
+from sempic.provenance import Provenance
 
 __version__ = version("sempic")
 
@@ -23,6 +24,7 @@ __all__ = [
     "Joined",
     "ModelError",
     "Part",
+    "Provenance",
     "SempicError",
     "SempicWarning",
     "StreamError",

@@ -70,14 +70,14 @@ def encode_as(image: Picture, spec: Spec, target: Target, share: float = 0.0) ->
 
     What a user should know about the picture is issued as `SempicWarning`s.
     """
-    writer = analyse(image, spec, target, share)
-    for sentence in writer.warnings:
+    written = target.write(analyse(image, spec, target, share))
+    for sentence in written.warnings:
         warnings.warn(sentence, SempicWarning, stacklevel=3)
-    return target.write(writer)
+    return written.data
 
 
 def analyse(image: Picture, spec: Spec, target: Target, share: float = 0.0) -> Writer:
-    """Return the writer of a picture, whose `warnings` say what a user should know; `target.write` makes the stream.
+    """Return the writer of a picture, of which `target.write` makes the stream.
 
     Args are those of `encode_as`.
     """
@@ -91,7 +91,10 @@ def analyse(image: Picture, spec: Spec, target: Target, share: float = 0.0) -> W
             f"what is decoded will look like one. Use the codec {AUTO}, or a conventional one."
         )
         writer.warnings += (said,)
-    return ProtectedWriter(writer, share, target.limit(writer.pixels)) if share else writer
+    limit = target.limit(writer.pixels)
+    if share:
+        writer = ProtectedWriter(writer, share, limit)
+    return writer.within(limit)
 
 
 def decode(
@@ -108,8 +111,8 @@ def decode(
 
     Args:
         data: the stream: its bytes, the path of its file, or a file that is open for reading bytes.
-        layers: the most layers to use, 0 for the base alone: the enhancement layers of `layered`, the bands of
-            tokens of `sqgan`, the coarse picture of `spic`.
+        layers: the most layers to use, 0 for the base alone: the fine latents and the enhancement layers of `layered`,
+            the bands of tokens of `sqgan`, the coarse picture of `spic`.
         codec: the codec that wrote the stream, where you made it yourself.
         model: a model that the stream may need besides those that are installed, by name, folder or address.
         options: the codec's `Options`, such as `sempic.codecs.spic.Options(steps=4)`.

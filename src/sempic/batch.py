@@ -29,7 +29,7 @@ from sempic.files import saved
 from sempic.link import protection
 from sempic.pixels import Picture, PixelSize, is_picture_name, opened, read_picture
 from sempic.pool import pools
-from sempic.rate import Target
+from sempic.rate import Target, Written
 from sempic.tree import Tree, is_hidden
 
 STREAM, PICTURE, DECODED = ".smp", ".png", ".decoded.png"
@@ -117,9 +117,8 @@ class Encoding:
         made, more = self._encoded(self.within.shrink(picture) if self.within else picture)
         return made, (*warnings, *more)
 
-    def _encoded(self, picture: Picture) -> tuple[bytes, tuple[str, ...]]:
-        writer = api.analyse(picture, self.spec, self.target, self.spec.protect)
-        return self.target.write(writer), writer.warnings
+    def _encoded(self, picture: Picture) -> Written:
+        return self.target.write(api.analyse(picture, self.spec, self.target, self.spec.protect))
 
 
 @dataclass(frozen=True)

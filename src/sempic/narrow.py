@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Sequence
-from functools import cache
+from collections.abc import Iterable
 
 from sempic import api, container, rate
 from sempic.codecs.base import Codec, Settings, Writer
-from sempic.codecs.semantic import MAP_FACTORS
 from sempic.codecs.spec import Spec
 from sempic.errors import BudgetError, InputError, SempicWarning
 from sempic.link import protection
@@ -26,10 +24,8 @@ from sempic.rate import Target
 
 ENCODED = "A stream is encoded already; leave the codec and its settings away."
 
-_COARSE = "eighth"
-"""The segmap that is taken where the usual one is too big."""
 _SHARE = 0.5
-"""The share of each packet that a first section with the usual segmap may take."""
+"""The share of each packet that the first section may take, unless no smaller segmap is left."""
 
 
 def packets(
@@ -45,9 +41,8 @@ def packets(
     """Return a picture as packets for a narrow link, which may arrive in any order.
 
     Any `survive` packets may be missing, and `sempic.join` returns the same stream. If more are missing, up to half of
-    those that would be needed are enough for the first section, the segmap, where that fits. A segmap of an eighth
-    takes the place of the usual one, which is `map` as it is if nobody sets it, where the first section would take more
-    than half of each packet.
+    those that would be needed are enough for the first section, the segmap, where that fits. Where the first section
+    would take more than half of each packet, a smaller segmap is sent, if `map` is "auto".
 
     Args:
         source: a picture as `sempic.encode` takes it, or a stream: its bytes, or the path of its file. A picture is
@@ -71,12 +66,12 @@ def packets(
     """
     data = stream_in(source)
     if data is None:
-        writers = writers_of(source, api.spec_of(codec, settings))
+        writer = writer_of(source, api.spec_of(codec, settings))
     elif codec is None and settings is None:
-        writers = writers_of_stream(data)
+        writer = writer_of_stream(data)
     else:
         raise InputError(ENCODED)
-    plan, stream, said = fit(writers, size, count, survive)
+    plan, stream, said = fit(writer, size, count, survive)
     for sentence in said:
         warnings.warn(sentence, SempicWarning, stacklevel=2)
     return numbered(plan, stream, id).split(stream)
@@ -107,29 +102,23 @@ def stream_in(source: Picture) -> bytes | None:
     return data if protection.may_start(data) else None
 
 
-def writers_of(picture: Picture, spec: Spec) -> Sequence[Callable[[], Writer]]:
-    """Return what analyses a picture under a `Spec`, and then with a coarser segmap if `spec` leaves that open."""
+def writer_of(picture: Picture, spec: Spec) -> Writer:
+    """Return the writer of a picture under a `Spec`."""
     if spec.protect:
         raise InputError("Packets have a protection of their own; leave protect away and say how many may be missing.")
-    specs, usual = [spec], getattr(type(spec.settings), "map", None)
-    if usual in MAP_FACTORS and getattr(spec.settings, "map", None) == usual and "map" not in spec.given:
-        specs.append(spec.with_settings(map=_COARSE))
-    return [cache(lambda spec=spec: api.analyse(picture, spec, Target())) for spec in specs]
+    return api.analyse(picture, spec, Target())
 
 
-def writers_of_stream(stream: bytes) -> Sequence[Callable[[], Writer]]:
+def writer_of_stream(stream: bytes) -> Writer:
     """Return what writes a stream, protected or not, as it is; raise `StreamError` if it is damaged from the start."""
-    writer = _StreamWriter(stream)
-    return [lambda: writer]
+    return _StreamWriter(stream)
 
 
-def fit(
-    writers: Sequence[Callable[[], Writer]], size: int, count: int, survive: int | None = None
-) -> tuple[PacketSet, bytes, tuple[str, ...]]:
+def fit(writer: Writer, size: int, count: int, survive: int | None = None) -> tuple[PacketSet, bytes, tuple[str, ...]]:
     """Return the plan by which packets are made, the stream in them, and the warnings about it.
 
     Args:
-        writers: ways to encode the picture, the best one first.
+        writer: of the picture, or of its stream.
         size, count, survive: as `packets` takes them.
 
     Raises:
@@ -140,20 +129,19 @@ def fit(
     ways = plans(count, survive)
     for plan in ways:
         found = []
-        for make in writers:
-            writer = make()
+        for rung in writer.rungs():
             try:
-                stream = rate.fit(writer, size, plan.size)
+                stream, said = rate.fit(rung, size, plan.size)
             except BudgetError:
                 continue
             # More parity for the first section makes no sense if nothing follows it.
             if plan is ways[-1] or container.end_of_first(stream) < len(stream):
-                found.append((plan, stream, writer.warnings))
+                found.append((plan, stream, said))
                 if plan.rows(stream)[0] <= _SHARE * (size - HEADER_BYTES):
                     break
         if found:
             return found[-1]
-    least = min(ways[-1].size(make().write(0)) for make in writers)
+    least = min(ways[-1].size(rung.write(0)) for rung in writer.rungs())
     raise BudgetError(
         f"{count} packets of {size} bytes are too few if {count - ways[-1].need} of them may be missing: for the "
         f"smallest stream of this picture they would have to be of {least} bytes."

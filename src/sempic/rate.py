@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 from sempic.codecs.base import Writer
 from sempic.errors import BudgetError, InputError
@@ -38,6 +39,18 @@ def _bytes_in(text: str) -> int | None:
     number, prefix, binary = found.groups(default="")
     size = Fraction(number) * (1024 if binary else 1000) ** _POWERS[prefix.lower()]
     return int(size) if size.denominator == 1 else None
+
+
+class Written(NamedTuple):
+    """A stream, and a sentence for each thing that a user should know about the picture and about what does not fit."""
+
+    data: bytes
+    warnings: tuple[str, ...]
+
+    @classmethod
+    def of(cls, writer: Writer, step: int, stream: bytes | None = None) -> Written:
+        """Return what a writer makes of a step: the `stream`, if that has been written already."""
+        return cls(writer.write(step) if stream is None else stream, (*writer.warnings, *writer.lacks(step)))
 
 
 @dataclass(frozen=True)
@@ -80,22 +93,22 @@ class Target:
         """Return the most bytes that the stream of a picture of so many pixels may have; None for a quality."""
         return math.floor(self.bpp * pixels / 8) if self.bpp is not None else self.size
 
-    def write(self, writer: Writer) -> bytes:
+    def write(self, writer: Writer) -> Written:
         """Return the stream that was asked for; raise `BudgetError` where the size is too small for the picture."""
         limit = self.limit(writer.pixels)
         if limit is not None:
             return fit(writer, limit)
-        return writer.write(writer.step_of(QUALITY if self.quality is None else self.quality))
+        return Written.of(writer, writer.step_of(QUALITY if self.quality is None else self.quality))
 
 
-def fit(writer: Writer, limit_bytes: int, size: Callable[[bytes], int] = len) -> bytes:
+def fit(writer: Writer, limit_bytes: int, size: Callable[[bytes], int] = len) -> Written:
     """Return the stream of the biggest step whose size is at most `limit_bytes`.
 
     Bisects on sizes really written, then looks a few steps further up. The stream is never above the limit; raises
     `BudgetError`, which names the smallest size, when no step is small enough. `size` says what counts as the size of a
     stream, where that is not its number of bytes.
     """
-    best = b""
+    best: Written | None = None
     floor = -1
     low, high = -1, writer.steps  # low fits or is before the first step; high is too big or after the last
 
@@ -103,7 +116,7 @@ def fit(writer: Writer, limit_bytes: int, size: Callable[[bytes], int] = len) ->
         middle = (low + high) // 2
         stream = writer.write(middle)
         if size(stream) <= limit_bytes:
-            best, low = stream, middle
+            best, low = Written.of(writer, middle, stream), middle
         else:
             floor, high = size(stream), middle
 
@@ -112,9 +125,9 @@ def fit(writer: Writer, limit_bytes: int, size: Callable[[bytes], int] = len) ->
     while step < min(last, writer.steps):
         stream = writer.write(step)
         if size(stream) <= limit_bytes:
-            best, last = stream, step + 1 + _LOOK
+            best, last = Written.of(writer, step, stream), step + 1 + _LOOK
         step += 1
-    if not best:
+    if best is None:
         raise BudgetError(
             f"{limit_bytes} bytes are too few: the smallest stream of this picture has {floor} bytes "
             f"({8 * floor / writer.pixels:.4f} bpp)."

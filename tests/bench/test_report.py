@@ -274,7 +274,7 @@ def test_report_fetches_nothing_and_escapes_what_it_shows(run, results):
 
 
 def test_several_settings_of_a_codec_make_a_plane(tmp_path):
-    one, *_ = made = [result(label, codec="layered", settings={"perception": n}) for n, label in enumerate(RATES)]
+    one, *_ = made = [result(label, codec="spic", settings={"steps": n}) for n, label in enumerate(RATES)]
     assert plane.png([one], "psnr", "miou") is None
     assert plane.png(made, "psnr", "lpips") is None
     assert Image.open(io.BytesIO(plane.png(made, "psnr", "miou"))).width > 800

@@ -80,6 +80,33 @@ def test_weights_of_classes_layers_and_relevance():
     assert less < len(shown.stream)
 
 
+@pytest.mark.sqgan
+def test_marks_say_what_was_sent_and_what_is_invented():
+    spec = Spec.parse("sqgan")
+    *_, plain = tasks.encode(UPLOAD, spec, 400)
+    *_, marked = tasks.encode(UPLOAD, spec, 400, marked=True)
+    assert marked.stream == plain.stream
+    before, after = (gallery(one)["tiles"][0] for one in (plain, marked))
+    assert list(after) == list(before)
+    assert gallery(plain)["images"][0] == gallery(marked)["images"][0]  # the original
+    image, caption = after["sqgan"]["picture"]
+    assert caption == before["sqgan"]["picture"][1]
+    assert gallery(marked)["images"][image] not in gallery(plain)["images"]
+    assert "by a network, from values sent for this place" in marked.page
+    assert "by a network, from values sent for this place" not in plain.page
+
+
+@pytest.mark.sqgan
+def test_losses_are_marked_also_where_all_that_is_left_is_asked_for():
+    data = sempic.encode(PICTURE, bytes=400)
+    for layers in (None, 0):
+        *_, shown = tasks.show(data[:-3], DisplayRequest(layers=layers, marked=True))
+        assert "values sent for it may have been lost" in shown.page
+        assert "repeating-linear-gradient" in shown.page
+    *_, shown = tasks.show(data, DisplayRequest(layers=0, marked=True))
+    assert "the segmap and its colours alone" in shown.page
+
+
 def test_protected_streams_are_made_and_shown():
     *_, shown = tasks.encode(UPLOAD, tasks.spec_of("hevc", {"protect": True}), 500)
     assert shown.stream == sempic.encode(PICTURE, "hevc", bytes=500, protect=True)
@@ -110,7 +137,7 @@ def test_settings_may_be_written_as_text():
     assert tasks.spec_of("spic", {"steps": 3}, "scale=6").options == spic.Options(steps=3)
     with pytest.raises(InputError, match="'colour' is not a setting that the studio takes for hevc; it takes scale"):
         tasks.spec_of("hevc", {}, "colour=red")
-    with pytest.raises(InputError, match="can be full, half"):
+    with pytest.raises(InputError, match="can be auto, full, half"):
         tasks.spec_of("sqgan", {}, "map=tiny")
 
 

@@ -15,6 +15,7 @@ from torch.export import Dim
 from sempic import runtime, taxonomy
 from sempic.errors import InputError, ModelError
 from sempic.training import export, weights
+from sempic.training.latents import GAINS
 from sempic.training.layered import LayeredNetwork, LayeredRecipe
 from sempic.training.segmenters import FullSize, JudgeNetwork, JudgeRecipe, SegmenterNetwork, SegmenterRecipe
 from sempic.training.spic import DenoiserNetwork, SpicRecipe
@@ -155,20 +156,40 @@ def test_the_layered_codec_starts_from_itself_or_from_an_sq_gan(tmp_path: Path):
     torch.manual_seed(0)
     original, stream = LayeredNetwork(11), ImageStream(11)
     with torch.no_grad():
-        original.log_gains += 1
+        original.base.log_gains += 1
+        original.fine.log_inverse_gains -= 1
     for name, network in (("layered", original), ("sqgan", stream)):
         (tmp_path / name).mkdir()
-        stored = {"log_gains": original.log_gains, "log_returns": original.log_inverse_gains}
-        gains = {key: gain.detach().numpy() for key, gain in stored.items() if name != "sqgan"}
+        gains = {key: value.numpy() for key, value in network.state_dict().items() if key in GAINS}
+        assert set(gains) == (set(GAINS) if name == "layered" else set())
         np.savez(tmp_path / name / runtime.TABLES, image=np.zeros(1), **gains)
         write_weights(tmp_path / name, name, ("encoder", "decoder"), network)
         restored = LayeredNetwork(11)
         fresh = restored.enter[0].weight.clone()
         LayeredRecipe.restore(restored, runtime.Model(tmp_path / name))
         for key, value in restored.named_parameters():
-            if (name == "layered" and not key.startswith("rate_model.")) or key.startswith(("encoder.", "decoder.")):
+            if (name == "layered" and ".rate_model." not in key) or key.startswith(("encoder.", "decoder.")):
                 assert torch.equal(network.state_dict()[key], value), key
         assert torch.equal(restored.enter[0].weight, fresh) == (name == "sqgan")
+
+
+def test_the_denoiser_starts_from_the_base_of_the_layered_codec_at_its_highest_rate(tmp_path: Path):
+    torch.manual_seed(0)
+    original, restored = LayeredNetwork(11), DenoiserNetwork(11)
+    with torch.no_grad():
+        original.base.log_gains += torch.randn(original.base.log_gains.shape)
+    np.savez(tmp_path / runtime.TABLES, **{name: original.state_dict()[name].numpy() for name in GAINS})
+    write_weights(tmp_path, "layered", ("encoder", "decoder"), original)
+    SpicRecipe.restore(restored, runtime.Model(tmp_path))
+    features = torch.rand(1, 256, 3, 4)
+    with torch.no_grad():
+        passed = original.base.project(features)
+        for gains in (original.base.log_gains, original.base.log_inverse_gains):
+            passed = passed * gains[-1].exp()[:, None, None]
+        assert torch.allclose(restored.project(features), passed, rtol=1e-4, atol=1e-5)
+    for key, value in original.state_dict().items():
+        if key.startswith(("encoder.", "decoder.", "enter.")):
+            assert torch.equal(restored.state_dict()[key], value), key
 
 
 def everything_is(network: nn.Module, model: runtime.Model, *names: str) -> bool:
@@ -191,11 +212,11 @@ def test_every_kind_starts_from_the_model_that_comes_with_sempic():
     network, layered = LayeredNetwork(11), runtime.default("layered")
     LayeredRecipe.restore(network, layered)
     stored = weights.read(layered, ["encoder", "decoder"])
-    gains = {"log_gains": "log_gains", "log_inverse_gains": "log_returns"}
+    assert set(GAINS) <= {key for key, _ in network.named_parameters()}
     for key, value in network.named_parameters():
-        if key in gains:
-            assert np.array_equal(value.detach().numpy(), layered.tables[gains[key]])
-        elif not key.startswith("rate_model."):
+        if key in GAINS:
+            assert np.array_equal(value.detach().numpy(), layered.tables[key])
+        elif ".rate_model." not in key:
             assert torch.equal(value, stored[key].reshape(value.shape)), key
 
 

@@ -123,15 +123,16 @@ def _encode(image: NDArray[np.uint8], spec: Spec, target: Target) -> Encoded:
     settings = {name: value for name, value in spec.given.items() if hasattr(spec.settings, name)}
     key = (spec.codec.name, settings, image.tobytes())
     writer = _analysed.get(key, lambda: spec.codec.analyse(image, spec.settings))
+    limit = target.limit(writer.pixels)
     if spec.protect:
-        writer = ProtectedWriter(writer, spec.protect, target.limit(writer.pixels))
-    return write_stream(writer, target)
+        writer = ProtectedWriter(writer, spec.protect, limit)
+    return write_stream(writer.within(limit), target)
 
 
 def write_stream(writer: Writer, target: Target) -> Encoded:
     """Return the stream that is asked for, or the writer's smallest one."""
     try:
-        return Encoded(target.write(writer), above=False)
+        return Encoded(target.write(writer).data, above=False)
     except BudgetError:
         return Encoded(writer.write(0), above=True)
 

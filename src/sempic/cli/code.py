@@ -31,12 +31,14 @@ from sempic.cli.common import (
 )
 from sempic.codecs import CODECS
 from sempic.codecs import codec as codec_of
+from sempic.codecs.base import Decoded
 from sempic.codecs.spec import Spec, options_of, parse_all
 from sempic.errors import InputError
 from sempic.files import saved
 from sempic.labels import labels_png
 from sempic.link import presets
 from sempic.link.channel import PACKET, transmit
+from sempic.provenance import shares, sheet, summary
 
 
 def encode(
@@ -72,6 +74,9 @@ def encode(
     model: ModelName = None,
     protect: Protect = False,
     link: LinkName = None,
+    preview: Annotated[
+        Path | None, typer.Option(metavar="PNG", help="Also decode the stream, and write what its receiver will see.")
+    ] = None,
     force: Force = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -94,6 +99,7 @@ def encode(
       sempic encode street.jpg --segmenter net.onnx --classes names.txt -o street-own.smp
       sempic encode street.jpg --bytes 800 --protect -o street-safe.smp
       sempic encode street.jpg --bytes 600 --link lora-sf7bw125 -o street-lora.smp
+      sempic encode street.jpg --bytes 400 --preview seen.png -o street-400.smp
       cat street.jpg | sempic encode - > street.smp
     """
     target, over = common.target_of(quality, bpp, size), presets.find(link) if link else None
@@ -101,16 +107,16 @@ def encode(
     spec = common.spec_of(
         codec, settings, protect, keep=keep, segmap=segmap, segmenter=segmenter, classes=classes, model=model
     )
-    if not jobs.alone and getattr(spec.settings, "segmap", None) is not None:
-        raise typer.BadParameter("A segmap is that of one picture.")
+    jobs.only_alone(segmap=getattr(spec.settings, "segmap", None), preview=preview)
 
     def work(source: str, output: str | None) -> tuple[dict[str, Any], str]:
         output = common.output_name(source, output, ".smp", force)
+        common.further_outputs(source, force, output, preview)
+        preview_form = common.picture_format(str(preview)) if preview else ""
         picture = common.read_image(source, within)
         start = time.perf_counter()
         with common.progress(source, transient=True, quiet=quiet):
-            writer = api.analyse(picture, spec, target, spec.protect)
-            data = target.write(writer)
+            data, warnings = target.write(api.analyse(picture, spec, target, spec.protect))
         seconds = time.perf_counter() - start
         common.write(output, data, force)
         height, width = picture.shape[:2]
@@ -118,10 +124,18 @@ def encode(
         name = api.inspect(data, model=spec.model).codec if spec.outside else spec.codec.name
         report = {"output": output, "codec": name, "width": width, "height": height, "bytes": len(data), "bpp": bits}
         text = f"{output}: {len(data)} bytes, {bits:.4f} bpp ({name}, {width} × {height}) in {seconds:.2f} s"
-        report |= {"seconds": round(seconds, 3), "warnings": list(writer.warnings)}
+        report |= {"seconds": round(seconds, 3), "warnings": list(warnings)}
         if over:
             airtime = over.airtime_of(len(data))
             report["airtime"], text = airtime.to_json(), f"{text}\n{airtime}"
+        if preview:
+            from PIL import Image
+
+            seen = api.decode(data, model=spec.model)
+            common.write(str(preview), saved(Image.fromarray(seen.image), preview_form), force)
+            origins, about = _origins(seen)
+            report |= {"preview": str(preview), **origins}
+            text += f"\n{preview}: what the receiver will see{about}"
         return report, text
 
     jobs.run(work, as_json, quiet)
@@ -143,6 +157,10 @@ def decode(
     ] = None,
     segmap_out: Annotated[
         Path | None, typer.Option(metavar="PNG", help="Also write the segmap, as a palette PNG of class ids.")
+    ] = None,
+    provenance: Annotated[
+        Path | None,
+        typer.Option(metavar="PNG", help="Also write the picture with marks on what was sent, invented, or lost."),
     ] = None,
     layers: Annotated[
         str, typer.Option(metavar="base|N|all", help="How many of the layers behind the base to use.")
@@ -171,6 +189,7 @@ def decode(
       sempic decode street.smp -o decoded.png
       sempic decode 'streams/*.smp' -o pictures
       sempic decode street.smp -o decoded.png --segmap-out classes.png
+      sempic decode street.smp -o decoded.png --provenance marked.png
       sempic decode street.smp -o base.png --layers base
       sempic decode street-spic.smp --set steps=4 --set guidance=1.5
       sempic decode street-mine.smp --model my-model
@@ -179,17 +198,14 @@ def decode(
         raise typer.BadParameter(f"The layers can be base, all or a number, not '{layers}'.")
     count = None if layers == "all" else 0 if layers == "base" else int(layers)
     jobs = several.Jobs.of(sources, output, ".decoded.png")
-    if not jobs.alone and segmap_out is not None:
-        raise typer.BadParameter("--segmap-out is for one stream.")
+    jobs.only_alone(segmap=segmap_out, provenance=provenance)
 
     def work(source: str, output: str | None) -> tuple[dict[str, Any], str]:
         output = common.output_name(source, output, ".decoded.png", force)
-        if segmap_out is not None:
-            common.output_name(source, str(segmap_out), "", force)
-            if Path(output).resolve() == segmap_out.resolve():
-                raise typer.BadParameter("The picture and the segmap need two names.")
-            if segmap_out.suffix.lower() not in ("", ".png"):
-                raise InputError(f"The segmap is written as PNG; give '{segmap_out}' the suffix .png.")
+        common.further_outputs(source, force, output, segmap_out, provenance)
+        if segmap_out is not None and segmap_out.suffix.lower() not in ("", ".png"):
+            raise InputError(f"The segmap is written as PNG; give '{segmap_out}' the suffix .png.")
+        marked_form = common.picture_format(str(provenance)) if provenance else ""
         data, form = common.read_stream(source), common.picture_format(output)
 
         from PIL import Image
@@ -206,12 +222,29 @@ def decode(
             if decoded.segmap is None or decoded.taxonomy is None:
                 raise InputError("The stream carries no segmap; leave --segmap-out away.")
             common.write(str(segmap_out), labels_png(decoded.segmap, decoded.taxonomy), force)
+        if provenance:
+            if decoded.provenance is None:
+                raise InputError(
+                    f"The codec {info.codec} does not say what is sent and what is not; leave --provenance away."
+                )
+            marked = sheet(decoded.image, decoded.provenance)
+            common.write(str(provenance), saved(marked, marked_form), force)
         common.write(output, made, force)
         report = {"output": output, "width": picture.width, "height": picture.height, "seconds": round(seconds, 3)}
-        text = f"{output}: {picture.width} × {picture.height} in {seconds:.2f} s"
-        return report | {"warnings": list(decoded.warnings)}, text
+        report |= {name: str(path) for name, path in (("segmap", segmap_out), ("marked", provenance)) if path}
+        origins, about = _origins(decoded)
+        text = f"{output}: {picture.width} × {picture.height} in {seconds:.2f} s{about}"
+        return report | {**origins, "warnings": list(decoded.warnings)}, text
 
     jobs.run(work, as_json, quiet)
+
+
+def _origins(decoded: Decoded) -> tuple[dict[str, Any], str]:
+    """Return the shares of pixels that were sent, drawn or invented, for a report and as the end of a sentence; nothing
+    for a codec that does not say."""
+    if decoded.provenance is None:
+        return {}, ""
+    return {"provenance": shares(decoded.provenance)}, f"; {summary(decoded.provenance)}"
 
 
 def inspect(

@@ -200,6 +200,15 @@ def output_name(source: str, output: str | None, suffix: str, force: bool) -> st
     return output
 
 
+def further_outputs(source: str, force: bool, output: str, *more: Path | None) -> None:
+    """Check the names of what is written besides the output, as `output_name` does; no two may be the same."""
+    names = [output, *(str(path) for path in more if path is not None)]
+    for name in names[1:]:
+        output_name(source, name, "", force)
+    if len({Path(name).resolve() for name in names}) < len(names):
+        raise typer.BadParameter(f"Each output needs a name of its own: {', '.join(names)}.")
+
+
 def picture_format(target: str) -> str:
     """Return the picture format that a file's suffix asks for; raise `InputError` where it cannot be written."""
     from PIL import Image

@@ -71,11 +71,11 @@ def packets(
     if protection.may_start(data):
         if spec.text != api.CODEC:
             raise InputError(link_api.ENCODED)
-        writers = link_api.writers_of_stream(data)
+        writer = link_api.writer_of_stream(data)
     else:
-        writers = link_api.writers_of(common.picture_of(data, source), spec)
+        writer = link_api.writer_of(common.picture_of(data, source), spec)
     with common.progress(source, transient=True, quiet=quiet):
-        plan, stream, warnings = link_api.fit(writers, most, count, survive)
+        plan, stream, warnings = link_api.fit(writer, most, count, survive)
     plan = numbered(plan, stream, id)
     made = plan.split(stream)
     names = [output / f"{plan.id:04}-{number:02}of{plan.count:02}.pkt" for number in range(1, plan.count + 1)]

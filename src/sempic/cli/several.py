@@ -64,6 +64,11 @@ class Jobs:
                     raise InputError(f"'{other}' and '{source}' would both become '{made}'; use sempic batch for them.")
         return cls(outputs, alone, folder)
 
+    def only_alone(self, **given: Any) -> None:
+        """Refuse options (by name, None where not given) that are for one input, if there are several."""
+        for name in (name for name, value in given.items() if value is not None and not self.alone):
+            raise typer.BadParameter(f"A {name} is that of one input, and there are several.")
+
     def run(self, work: Work, as_json: bool, quiet: bool) -> None:
         """Do the work to each input and report it; one that fails stops no other, and leads to exit code 1."""
         if self.folder is not None:
@@ -85,7 +90,8 @@ class Jobs:
             common.warn([one if self.alone else common.about(source, one) for one in report["warnings"]])
             reports.append({"input": source} | report)
             if self.alone or not as_json:
-                common.report(reports[-1], text, as_json, report["output"], quiet)
+                target = "-" if "-" in report.values() else report["output"]
+                common.report(reports[-1], text, as_json, target, quiet)
         if as_json and not self.alone:
             print(json.dumps(reports))
         if failed:

@@ -10,7 +10,7 @@ Both sides have the same landing between networks and bits: a `Writer` holds wha
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -38,12 +38,15 @@ class Decoded:
     segmap: uint8 H×W class ids (255: void); None when the codec sends none.
     taxonomy: the classes that the ids of `segmap` stand for.
     warnings: a sentence for each part of the stream that could not be used.
+    provenance: uint8 H×W, for each pixel a `sempic.Provenance`: whether it was sent, drawn from what was sent, or
+        invented. None from a codec of one's own that does not say.
     """
 
     image: Rgb
     segmap: Segmap | None = None
     taxonomy: Taxonomy | None = None
     warnings: tuple[str, ...] = ()
+    provenance: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,12 @@ class Writer(ABC):
     """Width times height of the original picture."""
     warnings: tuple[str, ...] = ()
     """A sentence for each thing about the picture that a user should know, such as classes that became void."""
+    smaller: Callable[[], Writer] | None = None
+    """Returns the writer of smaller streams of the same picture, always the same one, for sizes for which this one has
+    none."""
+    basic: int = 0
+    """The first step whose streams have all that a picture is made of: where it is too large, a `smaller` writer serves
+    better, if there is one."""
     outside: str = ""
     """What the picture does not look like although the model was trained for nothing else, such as "a street scene";
     empty where it looks like that, and where the segmenter cannot say."""
@@ -136,6 +145,31 @@ class Writer(ABC):
     def write(self, step: int) -> bytes:
         """Return a complete stream; `step` is 0..steps - 1."""
 
+    def within(self, limit: int | None) -> Writer:
+        """Return the writer for streams of at most `limit` bytes (None for any number): this one or a smaller one.
+
+        It is the first whose basic step fits, or else the first of which any step does, or else the last one.
+        """
+        if limit is None:
+            return self
+        fitting: Writer | None = None
+        for writer in self.rungs():
+            if len(writer.write(0)) <= limit:
+                if len(writer.write(writer.basic)) <= limit:
+                    return writer
+                fitting = fitting or writer
+        return fitting or writer
+
+    def rungs(self) -> Iterator[Writer]:
+        """Yield this writer, and those of smaller streams one after another."""
+        yield self
+        if self.smaller is not None:
+            yield from self.smaller().rungs()
+
+    def lacks(self, step: int) -> tuple[str, ...]:
+        """Return a sentence for each thing that a user would expect and the stream of a step has no room for."""
+        return ()
+
 
 class Reading(ABC):
     """What a stream contains, as integers, parsed once: the decoder's counterpart of `Writer`.
@@ -147,6 +181,8 @@ class Reading(ABC):
     contents: Contents
     layers: int
     """The number of layers that can be used behind the base."""
+    announced: int = 0
+    """The number of layers that the first section announces; where there are fewer, some did not arrive."""
     model: str = ""
     """The name of the model that the stream needs; empty for a codec without models."""
     taxonomy: Taxonomy | None = None
@@ -156,6 +192,10 @@ class Reading(ABC):
     def segmap(self) -> Segmap | None:
         """The segmap at the picture's size (uint8 H×W); None for a codec that sends none."""
         return None
+
+    def misses(self, layers: int | None) -> bool:
+        """Whether some of the first so many layers, or of all for None, did not arrive."""
+        return self.layers < self.announced and (layers is None or layers > self.layers)
 
     @abstractmethod
     def draw(self, options: Any, layers: int | None = None) -> Decoded:

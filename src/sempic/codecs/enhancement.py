@@ -17,8 +17,6 @@ STRENGTHS = 63
 """The highest strength of detail, as it is sent."""
 QP, QP_OCTAVE = 34, 5
 """The quantiser at which detail may cost what was asked for, and after how much more of it this doubles."""
-PLAIN = 30
-"""From this quantiser down detail may cost nothing: so fine a layer has its own."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +55,11 @@ class Layer:
         share = np.float32(self.strength / STRENGTHS)
         return detail.add(picture, share * detail.missing_detail(picture, drawn))
 
+    def is_own(self, picture: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Return where (H×W) a picture that `shown` returned has no detail but the layer's own."""
+        own: NDArray[np.bool_] = (picture == self.rgb).all(2)
+        return own
+
 
 def scale_of(payload: bytes) -> int:
     """Return how many times smaller than the picture a layer is; raise `StreamError` for a scale that is unknown."""
@@ -85,15 +88,15 @@ def encode(
 ) -> list[bytes]:
     """Return the payloads of layers at these scales and QPs, each of which refines those before.
 
-    Each takes as much of the drawn picture's detail as costs it so many decibels of PSNR, more where it is coarse and
-    nothing where it is fine: the less detail it has of its own, the more it pays for that in meaning.
+    Each takes as much of the drawn picture's detail as costs it so many decibels of PSNR at `QP`, more where it is
+    coarse and less where it is fine: the less detail it has of its own, the more it pays for that in meaning.
     """
     height, width, _ = image.shape
     wanted, planes, payloads = yuv.shrink(image, width, height), nothing(width, height), []
     for scale, qp in steps:
         data, layer = Layer.code(wanted, planes, scale, qp)
         picture, planes = layer.rgb, layer.planes
-        cost = decibels * 2 ** ((qp - QP) / QP_OCTAVE) if qp > PLAIN else 0.0
+        cost = decibels * 2 ** ((qp - QP) / QP_OCTAVE)
         share = detail.strength(image, picture, detail.missing_detail(picture, drawn), cost)
         payloads.append(bytes((scale.bit_length() - 1 | round(STRENGTHS * share) << 2,)) + data)
     return payloads

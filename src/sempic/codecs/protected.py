@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from sempic.codecs.base import Writer
 from sempic.errors import InputError
 from sempic.link import protection
@@ -15,7 +17,14 @@ class ProtectedWriter(Writer):
 
     def __init__(self, writer: Writer, share: float, limit: int | None) -> None:
         self.steps, self.pixels, self.warnings = writer.steps, writer.pixels, writer.warnings
+        self.basic, smaller = writer.basic, writer.smaller
+        if smaller is not None:
+            self.smaller = cache(lambda: ProtectedWriter(smaller(), share, limit))
         self._writer, self._share, self._limit = writer, share, limit
+
+    def lacks(self, step: int) -> tuple[str, ...]:
+        """Return what the stream of a step has no room for."""
+        return self._writer.lacks(step)
 
     def write(self, step: int) -> bytes:
         """Return a protected stream; a bare one where that alone is above the limit and too big to be protected."""

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sempic import runtime
-from sempic.codecs.base import Contents, Part, Reading, Rgb, Segmap, check_choice
+from sempic.codecs.base import Contents, Part, Reading, Rgb, Segmap, Writer, check_choice
 from sempic.codecs.colours import Colours, measure
 from sempic.codecs.tiles import cell_means, grid_size
 from sempic.coding import objects as object_coder
@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 
 MAP_FACTORS = {"full": 1, "half": 2, "quarter": 4, "eighth": 8}
 """How much smaller than the picture a losslessly coded segmap is, by the name of the setting."""
+AUTO = "auto"
+RUNGS = (("quarter", 0.0), ("quarter", 1.0), ("eighth", 0.3), ("eighth", 2.0))
+"""What the setting `map="auto"` tries one after another, until the streams are small enough: sizes of the segmap, each
+with the least strength of simplifying."""
 MAP_TYPE = 1
 """The type of a first section with a losslessly coded segmap."""
 OBJECTS_TYPE = 9
@@ -340,7 +344,7 @@ class SentColours:
 
 def check_map(name: str, simplify: float, *others: str) -> None:
     """Raise `InputError` unless a segmap can be sent so (or in one of a codec's other ways) and simplified so much."""
-    check_choice("The segmap's size", name, (*MAP_FACTORS, *others))
+    check_choice("The segmap's size", name, (AUTO, *MAP_FACTORS, *others))
     if not simplify >= 0:
         raise InputError(f"The strength of simplifying is {simplify}; it must be 0 or more.")
 
@@ -358,6 +362,30 @@ def segmap_of(
     if isinstance(segmap, str | Path):
         segmap = read_labels(segmap, taxonomy)
     return Segmented(check_segmap(segmap, image, taxonomy))
+
+
+def writer_of(found: Segmented, settings: Any, make: Callable[[str, float], Writer]) -> Writer:
+    """Return the writer of a picture, whose `smaller` ones are those of the next rungs if the segmap's size is "auto".
+
+    Args:
+        found: the picture's segmap, of which the writer takes over what a user should know.
+        settings: a codec's settings, of which `map` and `simplify` count.
+        make: makes a writer that sends the segmap at a size, simplified by a strength.
+    """
+    rungs = RUNGS if settings.map == AUTO else ((settings.map, 0.0),)
+
+    @cache
+    def at(rung: int) -> Writer:
+        size, least = rungs[rung]
+        writer = make(size, max(settings.simplify, least))
+        writer.warnings, writer.outside = found.warnings, found.outside
+        if size != rungs[0][0]:
+            writer.warnings += (f"So few bytes leave room for the segmap at one {size} of the size only.",)
+        if rung + 1 < len(rungs):
+            writer.smaller = lambda: at(rung + 1)
+        return writer
+
+    return at(0)
 
 
 # -- drawing ----------------------------------------------------------------------------------------------------------

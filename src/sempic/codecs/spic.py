@@ -29,7 +29,7 @@ from sempic.codecs import base, sampler, semantic, tiles
 from sempic.codecs.base import Codec, Decoded, Part, Reading, Rgb, Segmap, Writer, check_choice
 from sempic.codecs.classic.picture import scaled
 from sempic.codecs.sampler import Sampler
-from sempic.codecs.semantic import MAP_FACTORS, MAP_TYPE, Head, SemanticReading, Weights
+from sempic.codecs.semantic import AUTO, MAP_FACTORS, MAP_TYPE, RUNGS, Head, SemanticReading, Weights
 from sempic.codecs.spic_parts import (
     ClassicCoarseCoder,
     CoarseCoder,
@@ -42,6 +42,7 @@ from sempic.codecs.spic_parts import (
 from sempic.codecs.tiles import CELL, as_input, as_planes, grid_size, padded, to_pixels
 from sempic.container import Header, Section, Stream
 from sempic.errors import InputError, StreamError
+from sempic.provenance import Provenance, uniform
 from sempic.segmap.resample import shrink
 from sempic.segmap.simplify import simplify
 
@@ -70,7 +71,8 @@ class Settings(base.Settings):
     segmenter: an ONNX file that takes the place of the installed segmenter, or hf:NAME for a model of the Hugging Face
         Hub or a folder with one.
     classes: the classes that this segmenter finds: a taxonomy's name, or a file of names.
-    map: the size at which the segmap travels: "full", "half", "quarter" or "eighth".
+    map: the size at which the segmap travels: "full", "half", "quarter" or "eighth"; "auto" is a quarter, or an eighth
+        for sizes of the stream for which a quarter is too much, in which case the coarse picture is 6 times smaller.
     simplify: how many cells of the segmap may change for each bit that this saves; 0 changes none.
     scale: how many times the coarse picture is smaller: 3, 4 or 6.
     seed: what the noise is made from, 0 to 255, unless the decoder chooses another.
@@ -81,7 +83,7 @@ class Settings(base.Settings):
     segmap: Segmap | str | Path | None = None
     segmenter: str | Path | None = None
     classes: str | Path | None = None
-    map: str = "quarter"
+    map: str = AUTO
     simplify: float = 0.0
     scale: int = 4
     seed: int = 0
@@ -160,18 +162,20 @@ class Spic(Codec):
         if segmap is None and settings.segmenter is None and self.segmenter:
             segmap = self.segmenter(image, weights.taxonomy)
         found = semantic.segmap_of(image, weights.taxonomy, segmap, settings.segmenter, settings.classes)
-        full = found.segmap
-        factor = MAP_FACTORS[settings.map]
-        small = shrink(full, factor)
-        if settings.simplify:  # under a coder of one's own, a model need not have these tables
-            small = simplify(small, weights.map_tables(factor), settings.simplify)
-        head = Head(factor, 0, self.map_coder(weights).encode(small, factor), own=int(settings.seed))
         header = weights.header(self.id, image)
-        height, width = _coarse_size(header, settings.scale)
-        coarse = Image.fromarray(padded(image)).resize((width, height), Image.Resampling.LANCZOS)
-        writer = _SpicWriter(header, head, self.coarse, np.array(coarse), int(settings.scale))
-        writer.warnings, writer.outside = found.warnings, found.outside
-        return writer
+
+        def writer(map: str, strength: float) -> Writer:
+            factor = MAP_FACTORS[map]
+            small = shrink(found.segmap, factor)
+            if strength:  # under a coder of one's own, a model need not have these tables
+                small = simplify(small, weights.map_tables(factor), strength)
+            head = Head(factor, 0, self.map_coder(weights).encode(small, factor), own=int(settings.seed))
+            scale = max(SCALES) if settings.map == AUTO and map != RUNGS[0][0] else int(settings.scale)
+            height, width = _coarse_size(header, scale)
+            coarse = Image.fromarray(padded(image)).resize((width, height), Image.Resampling.LANCZOS)
+            return _SpicWriter(header, head, self.coarse, np.array(coarse), scale)
+
+        return semantic.writer_of(found, settings, writer)
 
     def read(self, stream: Stream, model: runtime.Model | None = None) -> Reading:
         """Return what a stream contains; the coarse picture is not decoded yet."""
@@ -181,10 +185,16 @@ class Spic(Codec):
 class _SpicWriter(Writer):
     """Steps are levels of the coarse picture, after a first one without it."""
 
+    basic = 1
+
     def __init__(self, header: Header, head: Head, coder: CoarseCoder, coarse: Rgb, scale: int) -> None:
         self.header, self.head, self.coder, self.coarse, self.scale = header, head, coder, coarse, scale
         self.pixels = header.width * header.height
         self.steps = 1 + len(coder.levels)
+
+    def lacks(self, step: int) -> tuple[str, ...]:
+        """Return a sentence where there is no coarse picture."""
+        return () if step else ("So few bytes leave no room for the coarse picture: its colours will be typical ones.",)
 
     def write(self, step: int) -> bytes:
         """Return the segmap, and the coarse picture at the step's level."""
@@ -207,7 +217,7 @@ class SpicReading(SemanticReading):
         super().__init__(stream, model, Weights)
         assert self.head.own is not None
         self.seed = self.head.own
-        self.layers = int(self.scale > 0)
+        self.layers, self.announced = int(self.scale > 0), self.head.count
 
     def decode_segmap(self, data: bytes, height: int, width: int, factor: int) -> Segmap:
         """Let the codec's coder decode the segmap."""
@@ -244,7 +254,7 @@ class SpicReading(SemanticReading):
 
     def draw(self, options: Options, layers: int | None = None) -> Decoded:
         """Enlarge the coarse picture and let the network draw what it lacks."""
-        coarse, warnings = self._guide(layers)
+        coarse, kind, warnings = self._guide(layers)
         if options.steps:
             denoiser, segmap = self.codec.denoiser(self.weights), self.weights.one_hot(self.quarter)
             seed = self.seed if options.seed is None else int(options.seed)
@@ -252,21 +262,25 @@ class SpicReading(SemanticReading):
             picture = sampler.keep_colours(drawn, coarse)[0]
         else:
             picture = tiles.enlarged(coarse[0], 4 * coarse.shape[2], 4 * coarse.shape[3])
+            kind = Provenance.SENT if kind == Provenance.DRAWN else kind
         pixels = to_pixels(picture, self.header.height, self.header.width)
         del picture  # for a large one's memory
-        return Decoded(pixels, self.segmap, self.taxonomy, (*self.contents.warnings, *warnings))
+        warnings = (*self.contents.warnings, *warnings)
+        return Decoded(pixels, self.segmap, self.taxonomy, warnings, uniform(kind, pixels))
 
-    def _guide(self, layers: int | None) -> tuple[Array, tuple[str, ...]]:
-        """Return the coarse picture, or the segmap in the mean colours of its classes where there is none."""
-        warnings: tuple[str, ...] = ()
+    def _guide(self, layers: int | None) -> tuple[Array, Provenance, tuple[str, ...]]:
+        """Return the coarse picture, or the segmap in the mean colours of its classes where there is none; the kind of
+        what is drawn from it; and sentences about losses."""
+        kind, warnings = Provenance.INVENTED, tuple[str, ...]()
         if self.scale and layers != 0:
             try:
-                return self.coarse(), ()
+                return self.coarse(), Provenance.DRAWN, ()
             except StreamError as error:
                 warnings = (str(error),)
         if self.promised and layers != 0:
+            kind = Provenance.MISSING
             warnings += ("The picture is drawn from the segmap alone.",)
-        return _painted(self.weights, self.quarter), warnings
+        return _painted(self.weights, self.quarter), kind, warnings
 
 
 def _coarse_size(header: Header, scale: int) -> tuple[int, int]:

@@ -27,12 +27,13 @@ from numpy.typing import NDArray
 from sempic import container, runtime
 from sempic.codecs import base, semantic
 from sempic.codecs.base import Codec, Decoded, Part, Reading, Rgb, Segmap, Writer
-from sempic.codecs.semantic import MAP_FACTORS, MAP_TYPE, Head, SemanticReading, SentColours, SentMap, Weights
+from sempic.codecs.semantic import AUTO, MAP_FACTORS, MAP_TYPE, Head, SemanticReading, SentColours, SentMap, Weights
 from sempic.codecs.tiles import CELL, as_planes, blend_tiled, grid_size, padded, run_tiled, to_pixels
 from sempic.coding import grid
 from sempic.coding import segmap as segmap_coder
 from sempic.container import Header, Section, Stream
 from sempic.errors import InputError, StreamError
+from sempic.provenance import Kinds, Provenance
 from sempic.segmap.resample import shrink
 from sempic.segmap.simplify import simplify
 from sempic.taxonomy import VOID, Taxonomy
@@ -68,7 +69,8 @@ class Settings(base.Settings):
     segmenter: an ONNX file that takes the place of the installed segmenter, or hf:NAME for a model of the Hugging Face
         Hub or a folder with one.
     classes: the classes that this segmenter finds: a taxonomy's name, or a file of names.
-    map: the size at which the segmap travels: "full", "half", "quarter" or "eighth"; or "tokens", as in the paper.
+    map: the size at which the segmap travels: "full", "half", "quarter" or "eighth"; "auto" is a quarter, or an eighth
+        for sizes of the stream for which a quarter is too much; or "tokens", as in the paper.
     map_kept: with "tokens", the share of its tokens that is sent, 0 to 1.
     simplify: how many cells of the segmap may change for each bit that this saves; 0 changes none.
     model: the model to encode with, by name, folder or address; empty for the one that comes with Sempic.
@@ -79,7 +81,7 @@ class Settings(base.Settings):
     segmap: Segmap | str | Path | None = None
     segmenter: str | Path | None = None
     classes: str | Path | None = None
-    map: str = "quarter"
+    map: str = AUTO
     map_kept: float = 0.7
     simplify: float = 0.0
     model: str = ""
@@ -103,16 +105,30 @@ class SqGan(Codec):
         weights = SqGanWeights.of(runtime.model(settings.model, self.name))
         keep = _keep_bias(settings.keep, weights.taxonomy)
         found = semantic.segmap_of(image, weights.taxonomy, settings.segmap, settings.segmenter, settings.classes)
-        full = found.segmap
-        rows, columns = grid_size(*image.shape[:2])
-        if settings.map == "tokens":
-            kind, factor = SqGanSection.MAP_TOKENS, 0
-            coded_map, sent_map = _encode_map_tokens(weights, shrink(full, 4), rows, columns, settings.map_kept)
-        else:
-            kind, factor = SqGanSection.MAP, MAP_FACTORS[settings.map]
+
+        def writer(map: str, strength: float) -> Writer:
+            if map == "tokens":
+                coded = _encode_map_tokens(weights, shrink(found.segmap, 4), settings.map_kept)
+                return self._writer(image, weights, SqGanSection.MAP_TOKENS, *coded, keep)
+            factor = MAP_FACTORS[map]
             tables = weights.map_tables(factor)
-            sent_map = SentMap(simplify(shrink(full, factor), tables, settings.simplify), factor)
+            sent_map = SentMap(simplify(shrink(found.segmap, factor), tables, strength), factor)
             coded_map = segmap_coder.encode(sent_map.small, tables)
+            return self._writer(image, weights, SqGanSection.MAP, coded_map, sent_map, keep)
+
+        return semantic.writer_of(found, settings, writer)
+
+    def _writer(
+        self,
+        image: Rgb,
+        weights: SqGanWeights,
+        kind: SqGanSection,
+        coded_map: bytes,
+        sent_map: SentMap,
+        keep: Array,
+    ) -> _SqGanWriter:
+        """Run the encoder under a segmap, and rank its tokens."""
+        rows, columns = grid_size(*image.shape[:2])
         quarter, whole = sent_map.quarter(rows, columns), padded(image)
         colours = SentColours.measure(weights, whole, quarter)
         one_hot = weights.one_hot(quarter)
@@ -124,11 +140,10 @@ class SqGan(Codec):
         tokens = _nearest(vectors, weights.codebook("image"))
         # Where the segmap is sent as tokens, a network draws it, and nothing may be coded under what a network drew.
         classes = _unknown((rows, columns)) if kind == SqGanSection.MAP_TOKENS else shrink(quarter, 4)
+        factor = sent_map.factor if kind == SqGanSection.MAP else 0
         head = Head(factor, 0, coded_map, palette=colours.palette)
         header, token_tables = weights.header(self.id, image), weights.grid_tables("image")
-        writer = _SqGanWriter(header, kind, head, colours.objects, tokens, ranked, classes, token_tables)
-        writer.warnings, writer.outside = found.warnings, found.outside
-        return writer
+        return _SqGanWriter(header, kind, head, colours.objects, tokens, ranked, classes, token_tables)
 
     def read(self, stream: Stream, model: runtime.Model | None = None) -> Reading:
         """Return what a stream contains: its tokens, band by band."""
@@ -187,7 +202,7 @@ class SqGanReading(SemanticReading):
         self.tokens: NDArray[np.int32] = np.zeros(grid_size(stream.header.height, stream.header.width), np.int32)
         self.bands: list[NDArray[np.bool_]] = []
         super().__init__(stream, model, SqGanWeights)
-        self.layers = len(self.bands)
+        self.layers, self.announced = len(self.bands), self.head.count
 
     def sent(self, layers: int | None = None) -> NDArray[np.bool_]:
         """Return the places (h×w) whose token was sent in the first so many bands, or in all."""
@@ -263,7 +278,13 @@ class SqGanReading(SemanticReading):
         picture = self.colours.match(picture[:, : rows * CELL, : columns * CELL])
         pixels = to_pixels(picture, self.header.height, self.header.width)
         del picture  # for a large one's memory
-        return Decoded(pixels, self.segmap, self.taxonomy, self.contents.warnings)
+        return Decoded(pixels, self.segmap, self.taxonomy, self.contents.warnings, self._provenance(sent, layers))
+
+    def _provenance(self, sent: NDArray[np.bool_], layers: int | None) -> Kinds:
+        """Return the kind of each pixel; of bands that did not arrive, it is not known which places they are for."""
+        others = Provenance.MISSING if self.misses(layers) else Provenance.INVENTED
+        places = np.where(sent, np.uint8(Provenance.DRAWN), np.uint8(others))
+        return places.repeat(CELL, 0).repeat(CELL, 1)[: self.header.height, : self.header.width]
 
 
 class SqGanWeights(Weights):
@@ -278,10 +299,9 @@ class SqGanWeights(Weights):
         return self.built(f"{stream}.grid.", grid.GridTables.from_arrays)
 
 
-def _encode_map_tokens(
-    weights: SqGanWeights, quarter: Array, rows: int, columns: int, kept: float
-) -> tuple[bytes, SentMap]:
+def _encode_map_tokens(weights: SqGanWeights, quarter: Array, kept: float) -> tuple[bytes, SentMap]:
     """Code the segmap as its own masked tokens (G_s); return the bytes, and the segmap that the decoder will have."""
+    rows, columns = (-(-side // 4) for side in quarter.shape)
     missing = (0, 4 * rows - quarter.shape[0]), (0, 4 * columns - quarter.shape[1])
     one_hot = weights.one_hot(np.pad(quarter, missing, mode="edge"))
     vectors, relevance = run_tiled(weights.model.network("map_encoder"), rows, columns, segmap=one_hot)

@@ -153,6 +153,7 @@ def build(usable: Mapping[str, str], worker: Worker) -> gr.Blocks:
                 layers = gr.Slider(
                     0, 1, 1, step=1, label="Layers shown on top of the base", visible=False, elem_id="shown-layers"
                 )
+                marked = gr.Checkbox(label="Mark what was sent, what is invented, and what was lost", elem_id="marked")
                 steps = gr.Slider(
                     0, _MOST_STEPS, _default_steps(), step=1, label="Sampler steps", visible=False, elem_id="steps"
                 )
@@ -162,19 +163,19 @@ def build(usable: Mapping[str, str], worker: Worker) -> gr.Blocks:
         outputs = [status, cancel, result, stream, shown_codec, layers, size]
         models = tuple(filter(None, usable.values()))
         events = [
-            file.upload(partial(_receive, worker, models), [file], [upload, file, *outputs], **alone),
+            file.upload(partial(_receive, worker, models), [file, marked], [upload, file, *outputs], **alone),
             street.click(tasks.drawn_street, None, [upload]).then(partial(_look, worker), [upload], outputs, **alone),
             encode.click(
                 partial(_encode, worker, usable, classes, every_class),
-                [upload, codec, size, sent_layers, protect, steps, text, *weights],
+                [upload, codec, size, sent_layers, protect, steps, marked, text, *weights],
                 outputs,
                 **alone,
             ),
             # Of the requests that come in while work goes on, only the last is done, so that sliders may be dragged.
             gr.on(
-                [layers.input, steps.input],
+                [layers.input, steps.input, marked.input],
                 partial(_show, worker, models),
-                [stream, shown_codec, layers, steps, upload],
+                [stream, shown_codec, layers, steps, marked, upload],
                 outputs[:3],
                 trigger_mode="always_last",
                 **alone,
@@ -209,7 +210,7 @@ def _default_steps() -> int:
     return next((int(one.default) for one in options if one.name == "steps"), 0)
 
 
-def _receive(worker: Worker, models: tuple[str, ...], path: str | None) -> Iterator[tuple[Any, ...]]:
+def _receive(worker: Worker, models: tuple[str, ...], path: str | None, marked: bool) -> Iterator[tuple[Any, ...]]:
     """Take in a file, which does not stay on the disk: a picture to encode, or a stream to show."""
     if path is None:
         return
@@ -218,7 +219,7 @@ def _receive(worker: Worker, models: tuple[str, ...], path: str | None) -> Itera
     given.unlink()
     upload = Upload(given.name, data)
     if tasks.is_stream(data):
-        for outputs in _outputs(worker, tasks.show, data, DisplayRequest(models=models)):
+        for outputs in _outputs(worker, tasks.show, data, DisplayRequest(models=models, marked=marked)):
             yield None, None, *outputs
     else:
         for outputs in _look(worker, upload):
@@ -242,6 +243,7 @@ def _encode(
     layers: float,
     protect: bool,
     steps: float,
+    marked: bool,
     text: str,
     *weights: float,
 ) -> Iterator[tuple[Any, ...]]:
@@ -257,7 +259,7 @@ def _encode(
         yield _sentence(str(error), failed=True), *[gr.skip()] * 6
         return
     models = tuple(filter(None, usable.values()))
-    yield from _outputs(worker, tasks.encode, upload, spec, int(size), models)
+    yield from _outputs(worker, tasks.encode, upload, spec, int(size), models, marked)
 
 
 def _show(
@@ -267,13 +269,15 @@ def _show(
     codec: str,
     layers: float,
     steps: float,
+    marked: bool,
     upload: Upload | None,
 ) -> Iterator[tuple[Any, ...]]:
-    """Draw the stream that is shown once more, with other layers or steps."""
+    """Draw the stream that is shown once more, with other layers or steps, or with marks."""
     if stream is None:
         return
     data, warnings = stream
-    request = DisplayRequest(int(layers), tasks.spec_of(codec, {"steps": int(steps)}).options, models, warnings)
+    options = tasks.spec_of(codec, {"steps": int(steps)}).options
+    request = DisplayRequest(int(layers), options, models, warnings, marked)
     for status, cancel, result, *_ in _outputs(worker, tasks.show, data, request, upload):
         yield status, cancel, result
 

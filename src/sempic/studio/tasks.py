@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sempic import api, container, demo, runtime
+from sempic import api, container, demo, provenance, runtime
 from sempic.bench import compare, html
 from sempic.bench.gallery import Gallery
 from sempic.codecs import CODECS, codec
@@ -23,6 +23,7 @@ from sempic.errors import InputError, ModelError, SempicError
 from sempic.files import saved
 from sempic.link import protection
 from sempic.pixels import read_picture
+from sempic.provenance import Provenance
 from sempic.rate import Target
 from sempic.scene import draw
 from sempic.taxonomy import VOID
@@ -52,12 +53,14 @@ class DisplayRequest:
     options: the codec's options of decoding; None for its defaults.
     models: models that the stream may need besides those that are installed, by name, folder or address.
     warnings: what was said when the stream was made.
+    marked: whether the picture has marks on what was sent, invented, or lost.
     """
 
     layers: int | None = None
     options: Options | None = None
     models: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    marked: bool = False
 
 
 @dataclass(frozen=True)
@@ -187,15 +190,17 @@ def look(upload: Upload) -> Iterator[UploadInfo]:
     yield UploadInfo(text, gallery.images[0], width * height)
 
 
-def encode(upload: Upload, spec: Spec, size: int, models: tuple[str, ...] = ()) -> Iterator[Progress | DisplayedStream]:
-    """Encode a picture in at most `size` bytes and show the stream; `models` are those of a `DisplayRequest`."""
+def encode(
+    upload: Upload, spec: Spec, size: int, models: tuple[str, ...] = (), marked: bool = False
+) -> Iterator[Progress | DisplayedStream]:
+    """Encode a picture in at most `size` bytes and show the stream; `models` and `marked` are a `DisplayRequest`'s."""
     steps = 2 + len(RIVALS)
     yield Progress(f"Encoding with {spec.codec.name}")
     picture, _ = read_picture(upload.data, upload.name)
     target = Target(size=size)
-    writer = api.analyse(picture, spec, target, spec.protect)
-    request = DisplayRequest(options=spec.options, models=models, warnings=writer.warnings)
-    for made in show(target.write(writer), request, upload):
+    stream, warnings = target.write(api.analyse(picture, spec, target, spec.protect))
+    request = DisplayRequest(options=spec.options, models=models, warnings=warnings, marked=marked)
+    for made in show(stream, request, upload):
         yield replace(made, share=(1 + made.share * (steps - 1)) / steps) if isinstance(made, Progress) else made
 
 
@@ -204,24 +209,30 @@ def show(stream: bytes, request: DisplayRequest, upload: Upload | None = None) -
     yield Progress("Decoding")
     info, reading = _described(stream, request.models)
     options = codec(info.codec).Options() if request.options is None else request.options
-    decoded = reading.draw(options, request.layers)
-    size = _bytes_used(stream, reading, request.layers)
+    # All layers that are here stand for all there are, so that those that did not arrive are marked as losses.
+    layers = request.layers if request.layers is not None and request.layers < reading.layers else None
+    decoded = reading.draw(options, layers)
+    size = _bytes_used(stream, reading, layers)
     title = f"{info.codec}: {size} bytes, {8 * size / decoded.image[..., 0].size:.3f} bpp"
     panels: dict[str, tuple[NDArray[np.uint8], str]] = {}
     gallery, cannot = Gallery(), list[tuple[str, str]]()
-    original = decoded.image
+    shown = original = decoded.image
+    marks = list[tuple[str, str]]()
+    if request.marked and decoded.provenance is not None:
+        shown = provenance.overlay(decoded.image, decoded.provenance)
+        marks = [(text, _swatch(kind)) for kind, text in provenance.legend(decoded.provenance).items()]
     if upload is None:
         gallery.first = info.codec
     else:
         original, _ = read_picture(upload.data, upload.name)
-        panels[info.codec] = decoded.image, compare.Compared.of(info.codec, original, decoded.image, size).caption
+        panels[info.codec] = shown, compare.Compared.of(info.codec, original, decoded.image, size).caption
     legend = list[tuple[str, str]]()
     if decoded.segmap is not None and decoded.taxonomy is not None:
         panels["segmap"] = decoded.taxonomy.colourise(decoded.segmap), "as decoded"
         for i in np.unique(decoded.segmap[decoded.segmap != VOID]).tolist():
             legend.append((decoded.taxonomy.classes[i], "rgb({}, {}, {})".format(*decoded.taxonomy.colours[i])))
     if isinstance(reading, _SendsSomeTokens):
-        mask = reading.sent(request.layers)
+        mask = reading.sent(layers)
         panels["relevance"] = demo.relevance(original, mask), f"tokens sent: {mask.mean():.0%} of the grid"
     rivals = [name for name in RIVALS if name != info.codec] if upload is not None else []
     for place, name in enumerate(rivals, 1):
@@ -231,7 +242,7 @@ def show(stream: bytes, request: DisplayRequest, upload: Upload | None = None) -
             cannot.append((name, rival.why))
         else:
             panels[name] = rival.image, rival.caption
-    gallery.originals[_PICTURE] = gallery.add(Image.fromarray(original))
+    gallery.originals[_PICTURE] = gallery.add(Image.fromarray(shown if upload is None else original))
     gallery.levels.append(title)
     gallery.tiles.append(
         {name: {_PICTURE: (gallery.add(Image.fromarray(image)), caption)} for name, (image, caption) in panels.items()}
@@ -241,6 +252,7 @@ def show(stream: bytes, request: DisplayRequest, upload: Upload | None = None) -
         title=title,
         gallery=asdict(gallery),
         legend=legend,
+        marks=marks,
         parts=info.parts,
         total=info.bytes,
         cannot=cannot,
@@ -249,6 +261,15 @@ def show(stream: bytes, request: DisplayRequest, upload: Upload | None = None) -
         stream="data:application/octet-stream;base64," + base64.b64encode(stream).decode(),
     )
     yield DisplayedStream(title, text, stream, reading.layers, info.codec, request.warnings)
+
+
+def _swatch(kind: Provenance) -> str:
+    """Return the background of a kind's mark in a legend, in CSS."""
+    if kind not in provenance.MARKS:
+        return "none"
+    tint, is_striped = provenance.MARKS[kind]
+    colour = "rgb({}, {}, {})".format(*tint)
+    return f"repeating-linear-gradient(135deg, {colour} 0 3px, #222 3px 4px)" if is_striped else colour
 
 
 @lru_cache(maxsize=1)

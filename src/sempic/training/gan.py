@@ -107,16 +107,16 @@ class PictureRecipe(ModelRecipe[P]):
             shift = losses.random_shift(SHIFT)
             moved, moved_images = shift(leaf), shift(images)
             moved_labels = shift(labels[:, None].float())[:, 0].long()
-            with torch.no_grad():
-                real_features = self.perceptual.features(moved_images)
-            features, prediction = self.perceptual(moved)
-            scalars = {
-                "l1": (losses.per_pixel(self.importance, labels) * (leaf - images).abs()).mean(),
-                "perceptual": losses.feature_distance(features[:3], real_features[:3]),
-            }
+            scalars = {"l1": (losses.per_pixel(self.importance, labels) * (leaf - images).abs()).mean()}
             fidelity = scalars["l1"] + options.mse * F.mse_loss(leaf, images)
-            fidelity = fidelity + options.perceptual * scalars["perceptual"]
-            if self.perceptual.knows_classes:
+            needed = bool(options.perceptual or options.semantic or joined)
+            if needed:
+                with torch.no_grad():
+                    real_features = self.perceptual.features(moved_images)
+                features, prediction = self.perceptual(moved)
+                scalars["perceptual"] = losses.feature_distance(features[:3], real_features[:3])
+                fidelity = fidelity + options.perceptual * scalars["perceptual"]
+            if needed and self.perceptual.knows_classes:
                 scalars["semantic"] = losses.semantic_loss(prediction, moved_labels)
                 fidelity = fidelity + options.semantic * scalars["semantic"]
             if self.lpips is not None:
@@ -175,11 +175,11 @@ class PictureRecipe(ModelRecipe[P]):
 
 
 def encoder_inputs(source: Source) -> tuple[Tensor, Tensor, NDArray[np.uint8]]:
-    """Return a picture (1×3×H×W) and its predicted segmap (one-hot at a quarter) as encoders take them, and the class
-    under each place of the grid (H/16×W/16)."""
+    """Return a picture (1×3×H×W) and its predicted segmap (one-hot at a quarter) as encoders take them, and that segmap
+    as ids (H/4×W/4)."""
     height, width = (side - side % 16 for side in source.predicted.shape)
     quarter = shrink(source.predicted[:height, :width], 4)
     classes = np.arange(len(source.taxonomy))[:, None, None]
     one_hot = torch.from_numpy(np.equal(quarter, classes)[None].astype(np.float32))
     pixels = torch.from_numpy(source.frame.image[:height, :width].copy()).permute(2, 0, 1)[None].float() / 255
-    return pixels, one_hot, shrink(quarter, 4)
+    return pixels, one_hot, quarter

@@ -231,7 +231,7 @@ class ImageOptions(PictureOptions):
 
 @dataclass(frozen=True)
 class LayeredOptions(PictureOptions):
-    """The options of the layered codec's base."""
+    """The options of the layered codec's generator."""
 
     mse: float = 2.0
     feature_matching: float = 0.1
@@ -239,6 +239,8 @@ class LayeredOptions(PictureOptions):
     """The weight of the variance-covariance loss of latents."""
     bits: tuple[float, float, float, float] = (2.0, 5.0, 8.5, 12.0)
     """The target of each rate in bits for 16×16 pixels: 172 to 1,035 bytes of a picture of 480×360."""
+    fine_bits: tuple[float, float, float, float] = (4.0, 10.0, 22.0, 44.0)
+    """The same of fine latents, which come on top of all others: 337 to 3,712 bytes."""
 
     @classmethod
     def recipe_type(cls) -> type[ModelRecipe[Any]]:

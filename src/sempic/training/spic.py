@@ -41,7 +41,7 @@ from sempic.training.blocks import (
     shrink,
 )
 from sempic.training.gan import PictureRecipe
-from sempic.training.layered import CHANNELS, gains_of
+from sempic.training.latents import CHANNELS, gains_of
 from sempic.training.loop import Panels
 from sempic.training.options import SpicOptions
 from sempic.training.sampler import Source
@@ -189,10 +189,11 @@ class SpicRecipe(PictureRecipe[SpicOptions]):
     @classmethod
     def shipped(cls, network: nn.Module, model: runtime.Model) -> dict[str, Tensor]:
         found, gains = super().shipped(network, model), gains_of(model)
-        if gains:  # the denoiser has none, but expects what passes through those of the highest rate
-            through = (gains["log_gains"] + gains["log_inverse_gains"])[-1].exp()
-            found["project.weight"] = found["project.weight"].reshape(len(through), -1) * through[:, None]
-            found["project.bias"] = found["project.bias"] * through
+        if gains:  # the denoiser has none, but expects what passes through those of the base's highest rate
+            through = (gains["base.log_gains"] + gains["base.log_inverse_gains"])[-1].exp()
+            weight, bias = (found.pop(f"base.project.{name}") for name in ("weight", "bias"))
+            found["project.weight"] = weight.reshape(len(through), -1) * through[:, None]
+            found["project.bias"] = bias * through
         return found
 
     @classmethod

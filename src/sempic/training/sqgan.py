@@ -22,6 +22,7 @@ from torch.export import Dim
 
 from sempic import runtime
 from sempic.errors import InputError
+from sempic.segmap import resample
 from sempic.taxonomy import VOID, Taxonomy
 from sempic.training import config, losses, preview, tables, weights
 from sempic.training.blocks import (
@@ -373,7 +374,8 @@ def _samples(image: ImageStream, segmap: MapStream, sources: Sequence[Source]) -
     of_image: list[Any] = []
     of_map: list[Any] = []
     for source in sources:
-        pixels, quarter, classes = encoder_inputs(source)
+        pixels, quarter, ids = encoder_inputs(source)
+        classes = resample.shrink(ids, 4)
         unknown = np.full_like(classes, VOID)
         for samples, stream, inputs, known in (
             (of_image, image, (pixels, quarter), classes),

@@ -18,6 +18,7 @@ from sempic.codecs import base
 from sempic.codecs.base import Codec, Contents, Decoded, Part, Reading, Writer, check_choice
 from sempic.container import Header, Section, Stream
 from sempic.errors import InputError, StreamError
+from sempic.provenance import Provenance, uniform
 
 if TYPE_CHECKING:
     from sempic.runtime import Model
@@ -125,7 +126,9 @@ class PictureReading(Reading, Generic[Pixels]):
         """Decode the picture and scale it up."""
         width, height = self._header.width, self._header.height
         pixels = self._codec.expand(self._payload, *scaled(width, height, self.scale))
-        return Decoded(self._codec.enlarge(pixels, width, height), warnings=self.contents.warnings)
+        picture = self._codec.enlarge(pixels, width, height)
+        kinds = uniform(Provenance.SENT, picture)
+        return Decoded(picture, warnings=self.contents.warnings, provenance=kinds)
 
 
 class RgbCodec(PictureCodec[Rgb]):

@@ -67,7 +67,7 @@ NOTHING, BASE = 0.05, 0.35
 RATE_STEPS = STEPS_BETWEEN * (RATES - 1) + 1
 """The rates at which the codec writes, between and at those that have gains of their own."""
 FIRST_LAMBDAS, FIRST_FINE_LAMBDAS = (6e-3, 3e-3, 2e-3, 1e-3), (1e-3, 7e-4, 5e-4, 3e-4)
-LAMBDA_RANGE = 1e-5, 2e-2
+LAMBDA_RANGE = 1e-5, 0.5
 """The weight of a bit for 16×16 pixels at each rate, against 1 for L1: at first, and at least and at most."""
 LAMBDA_STEP = 0.02
 """How much a step changes a λ (as a power of e) whose rate takes twice its target."""

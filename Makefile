@@ -26,7 +26,7 @@ test: lint
 	$(VENV)/bin/python -m pytest
 
 lint: $(VENV)/ready
-	$(VENV)/bin/ruff check src tests docs tools
+	$(VENV)/bin/ruff check src tests docs tools examples
 	$(VENV)/bin/mypy
 
 # A first look at every codec; bench-out/report.html shows it.

@@ -71,7 +71,7 @@ FLOORS = {
     **dict.fromkeys(("errors", "extras"), 0),
     **dict.fromkeys(("container", "taxonomy", "files", "fetch", "scene", "sheet"), 1),
     **dict.fromkeys(("coding", "pixels", "labels", "runtime", "efficientnet", "lpips", "tree"), 2),
-    **dict.fromkeys(("provenance",), 2),
+    **dict.fromkeys(("provenance", "marks"), 2),
     **dict.fromkeys(("segmap", "link", "pool", "datasets"), 3),
     **dict.fromkeys(("codecs", "inventory"), 4),
     **dict.fromkeys(("rate",), 5),

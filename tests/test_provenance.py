@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import sempic
-from sempic import Provenance, container, provenance
+from sempic import Provenance, container, marks, provenance
 from sempic.codecs import enhancement, sqgan
 from sempic.codecs.classic.picture import PictureReading
 from sempic.link.protection import protect
@@ -207,7 +207,7 @@ def test_shares_sum_to_one():
 def test_the_overlay_leaves_what_was_sent_and_marks_each_other_kind_in_its_own_way():
     picture, found = stripes()
     before = picture.copy()
-    marked = provenance.overlay(picture, found)
+    marked = marks.overlay(picture, found)
     assert np.array_equal(picture, before)
     assert marked.shape == picture.shape
     assert np.array_equal(marked[found == SENT], picture[found == SENT])
@@ -215,7 +215,7 @@ def test_the_overlay_leaves_what_was_sent_and_marks_each_other_kind_in_its_own_w
     for blue, orange in ((DRAWN, INVENTED), (REDUCED, MISSING)):
         assert means[blue][2] > means[blue][0] + 30
         assert means[orange][0] > means[orange][2] + 30
-    greyer = provenance.overlay(picture, provenance.uniform(DRAWN, picture))
+    greyer = marks.overlay(picture, provenance.uniform(DRAWN, picture))
     assert np.ptp((greyer - marked.astype(int))[found == REDUCED], axis=0).max() > 20  # stripes
 
 
@@ -224,10 +224,10 @@ def test_the_legend_names_what_there_is_in_a_size_that_can_be_read(size):
     picture = np.full((size[1], size[0], 3), 90, np.uint8)
     found = provenance.uniform(MISSING, picture)
     found[:8] = DRAWN
-    made = provenance.sheet(picture, found)
+    made = marks.sheet(picture, found)
     assert made.width >= max(size[0], 300)
     assert made.height >= size[1] + 2 * 28
-    assert np.array_equal(np.asarray(made)[: size[1], : size[0]], provenance.overlay(picture, found))
+    assert np.array_equal(np.asarray(made)[: size[1], : size[0]], marks.overlay(picture, found))
     assert list(provenance.legend(found)) == [DRAWN, MISSING]
 
 
@@ -259,9 +259,7 @@ def test_the_sender_sees_what_the_receiver_will_see(folder):
     assert sum(got["provenance"].values()) == pytest.approx(1, abs=1e-3)
     assert got["provenance"]["drawn"] > 0
     decoded = sempic.decode(folder / "street.smp")
-    assert np.array_equal(
-        np.asarray(Image.open(folder / "marked.png")), provenance.sheet(decoded.image, kinds(decoded))
-    )
+    assert np.array_equal(np.asarray(Image.open(folder / "marked.png")), marks.sheet(decoded.image, kinds(decoded)))
 
 
 def test_a_preview_is_that_of_the_stream_whatever_it_is(folder):

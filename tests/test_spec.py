@@ -135,8 +135,11 @@ def test_settings_can_be_replaced_where_the_codec_has_them() -> None:
         ("layered:steps=3", "'steps' is not a setting of the codec layered"),
         ("sqgan:progress=1", "'progress' is not a setting"),
         ("sqgan:map", "'map' is no setting; write key=value."),
-        ("sqgan:map=sixteenth", "The segmap's size can be full, half, quarter, eighth or tokens, not 'sixteenth'."),
-        ("layered:map=tokens", "can be full, half, quarter or eighth, not 'tokens'"),
+        (
+            "sqgan:map=sixteenth",
+            "The segmap's size can be auto, full, half, quarter, eighth or tokens, not 'sixteenth'.",
+        ),
+        ("layered:map=tokens", "can be auto, full, half, quarter or eighth, not 'tokens'"),
         ("sqgan:simplify=much", "'much' is no value of simplify; it takes a number."),
         ("layered:layers=2.5", "'2.5' is no value of layers; it takes a whole number."),
         ("layered:layers=9", "not 9"),

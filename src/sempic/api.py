@@ -12,7 +12,7 @@ from sempic import container, runtime
 from sempic.codecs import codec_by_id
 from sempic.codecs.base import Codec, Decoded, Info, Options, Part, Reading, Settings, Writer
 from sempic.codecs.protected import ProtectedWriter
-from sempic.codecs.spec import AUTO, Spec
+from sempic.codecs.spec import Spec
 from sempic.errors import InputError, SempicWarning
 from sempic.link import protection
 from sempic.pixels import Picture, to_rgb
@@ -85,12 +85,6 @@ def analyse(image: Picture, spec: Spec, target: Target, share: float = 0.0) -> W
     writer = spec.codec.analyse(rgb, spec.settings)
     if writer.outside and spec.outside:
         writer = spec.outside.analyse(rgb, spec.outside.Settings())
-    elif writer.outside:
-        said = (
-            f"This picture does not look like {writer.outside}, which is all that {spec.codec.name} was trained on: "
-            f"what is decoded will look like one. Use the codec {AUTO}, or a conventional one."
-        )
-        writer.warnings += (said,)
     limit = target.limit(writer.pixels)
     if share:
         writer = ProtectedWriter(writer, share, limit)

@@ -134,5 +134,5 @@ def test_curves_without_shared_rates_have_no_difference_in_value():
 
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "bjontegaard", None)
-    with pytest.raises(InputError, match=r"sempic\[bench\]"):
+    with pytest.raises(InputError, match=r"\[bench\]"):
         bd_rate(ANCHOR, ANCHOR)

@@ -23,7 +23,7 @@ from codec_cases import encode_with
 
 import sempic
 from sempic import api, container
-from sempic.codecs import codec, layered, spic_parts, sqgan, tiles
+from sempic.codecs import codec, layered_latents, spic_parts, sqgan, tiles
 from sempic.codecs.semantic import Head, SentMap
 from sempic.coding import grid
 from sempic.container import Header, Section
@@ -186,7 +186,7 @@ def nothing_drawn() -> Iterator[None]:
         return SentMap(np.zeros((height, width), np.uint8), 4)
 
     with ExitStack() as patches:
-        for module in (layered, spic_parts, sqgan):
+        for module in (layered_latents, spic_parts, sqgan):
             patches.enter_context(mock.patch.object(module, "blend_tiled", drawn))
         patches.enter_context(mock.patch.object(sqgan, "_draw_map", draw_map))
         yield

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sempic import api
+from sempic import api, marks
 from sempic.cli import common, several
 from sempic.cli.common import (
     AsJson,
@@ -38,7 +38,7 @@ from sempic.files import saved
 from sempic.labels import labels_png
 from sempic.link import presets
 from sempic.link.channel import PACKET, transmit
-from sempic.provenance import shares, sheet, summary
+from sempic.provenance import shares, summary
 
 
 def encode(
@@ -227,7 +227,7 @@ def decode(
                 raise InputError(
                     f"The codec {info.codec} does not say what is sent and what is not; leave --provenance away."
                 )
-            marked = sheet(decoded.image, decoded.provenance)
+            marked = marks.sheet(decoded.image, decoded.provenance)
             common.write(str(provenance), saved(marked, marked_form), force)
         common.write(output, made, force)
         report = {"output": output, "width": picture.width, "height": picture.height, "seconds": round(seconds, 3)}

@@ -165,12 +165,9 @@ def read_image(source: str, within: PixelSize | None = None) -> NDArray[np.uint8
 
 def picture_of(data: bytes, source: str, within: PixelSize | None = None) -> NDArray[np.uint8]:
     """Return the picture in a file's bytes as `read_image` does."""
-    try:
-        picture, warnings = read_picture(data, source)
-    except InputError:
-        if data.startswith((container.MAGIC, protection.MAGIC)):
-            raise InputError(f"'{source}' is a Sempic stream, not a picture; did you mean decode?") from None
-        raise
+    if data.startswith((container.MAGIC, protection.MAGIC)):
+        raise InputError(f"'{source}' is a Sempic stream, not a picture; did you mean decode?")
+    picture, warnings = read_picture(data, source)
     warn(warnings)
     return within.shrink(picture) if within else picture
 

@@ -378,7 +378,7 @@ def writer_of(found: Segmented, settings: Any, make: Callable[[str, float], Writ
     def at(rung: int) -> Writer:
         size, least = rungs[rung]
         writer = make(size, max(settings.simplify, least))
-        writer.warnings, writer.outside = found.warnings, found.outside
+        writer.warnings, writer.outside = found.warnings_of(settings.codec), found.outside
         if size != rungs[0][0]:
             writer.warnings += (f"So few bytes leave room for the segmap at one {size} of the size only.",)
         if rung + 1 < len(rungs):

@@ -34,6 +34,16 @@ class Segmented:
     warnings: tuple[str, ...] = ()
     outside: str = ""
 
+    def warnings_of(self, codec: str) -> tuple[str, ...]:
+        """Return the warnings for a picture that this codec encodes: also of what it does not look like."""
+        if not self.outside:
+            return self.warnings
+        return (
+            *self.warnings,
+            f"This picture does not look like {self.outside}, which is all that {codec} was trained on: what is decoded "
+            "will look like one. Use the codec auto, or a conventional one.",
+        )
+
 
 @dataclass(frozen=True)
 class ClassList:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sempic import api, container, demo, provenance, runtime
+from sempic import api, container, demo, marks, provenance, runtime
 from sempic.bench import compare, html
 from sempic.bench.gallery import Gallery
 from sempic.codecs import CODECS, codec
@@ -217,10 +217,10 @@ def show(stream: bytes, request: DisplayRequest, upload: Upload | None = None) -
     panels: dict[str, tuple[NDArray[np.uint8], str]] = {}
     gallery, cannot = Gallery(), list[tuple[str, str]]()
     shown = original = decoded.image
-    marks = list[tuple[str, str]]()
+    meanings = list[tuple[str, str]]()
     if request.marked and decoded.provenance is not None:
-        shown = provenance.overlay(decoded.image, decoded.provenance)
-        marks = [(text, _swatch(kind)) for kind, text in provenance.legend(decoded.provenance).items()]
+        shown = marks.overlay(decoded.image, decoded.provenance)
+        meanings = [(text, _swatch(kind)) for kind, text in provenance.legend(decoded.provenance).items()]
     if upload is None:
         gallery.first = info.codec
     else:
@@ -252,7 +252,7 @@ def show(stream: bytes, request: DisplayRequest, upload: Upload | None = None) -
         title=title,
         gallery=asdict(gallery),
         legend=legend,
-        marks=marks,
+        marks=meanings,
         parts=info.parts,
         total=info.bytes,
         cannot=cannot,
@@ -265,9 +265,9 @@ def show(stream: bytes, request: DisplayRequest, upload: Upload | None = None) -
 
 def _swatch(kind: Provenance) -> str:
     """Return the background of a kind's mark in a legend, in CSS."""
-    if kind not in provenance.MARKS:
+    if kind not in marks.MARKS:
         return "none"
-    tint, is_striped = provenance.MARKS[kind]
+    tint, is_striped = marks.MARKS[kind]
     colour = "rgb({}, {}, {})".format(*tint)
     return f"repeating-linear-gradient(135deg, {colour} 0 3px, #222 3px 4px)" if is_striped else colour
 

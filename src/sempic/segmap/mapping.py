@@ -40,8 +40,8 @@ class Segmented:
             return self.warnings
         return (
             *self.warnings,
-            f"This picture does not look like {self.outside}, which is all that {codec} was trained on: what is decoded "
-            "will look like one. Use the codec auto, or a conventional one.",
+            f"This picture does not look like {self.outside}, which is all that {codec} was trained on: what is "
+            "decoded will look like one. Use the codec auto, or a conventional one.",
         )
 
 

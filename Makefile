@@ -41,11 +41,12 @@ peers: $(PEERS_VENV)/ready
 # The numbers and curves of docs/results.md: three and a half hours on two cores, and what is done is kept.
 results: $(VENV)/ready
 	$(VENV)/bin/sempic bench camvid:test --codecs sqgan --points 0.015,0.02,0.03,0.05 --out docs/results
-	$(VENV)/bin/sempic bench camvid:test --codecs layered --points q32.1,0.06,0.1,0.2,0.35,0.5 --out docs/results
+	$(VENV)/bin/sempic bench camvid:test --codecs layered --points 0.03,0.06,0.1,0.2,0.35 --out docs/results
 	$(VENV)/bin/sempic bench camvid:test --codecs spic --points 0.03,0.05,0.09,0.15 --out docs/results
 	$(VENV)/bin/sempic bench camvid:test --codecs hevc --points 0.05,0.1,0.2,0.35,0.5 --out docs/results
 	$(VENV)/bin/sempic bench camvid:test --codecs $(OTHERS) --points 0.05,0.1,0.2,0.35 --out docs/results
 	$(VENV)/bin/sempic report docs/results --markdown docs/results.md
+	$(VENV)/bin/sempic bench camvid:test --limit 10 --codecs sqgan,layered,spic,av1 --points 160B,340B,600B --out docs/results/small
 	$(VENV)/bin/sempic bench camvid:test --limit 59 --points 0.03,0.05 --out docs/results/maps \
 		--codecs sqgan,sqgan:map=half,sqgan:map=eighth,sqgan:map=tokens
 	$(VENV)/bin/sempic bench camvid:test --limit 24 --points 0.05 --metrics miou,psnr,lite0_frechet,lite0_distance \

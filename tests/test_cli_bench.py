@@ -61,6 +61,8 @@ def test_bench_and_report_in_one_go(pictures):
         (("{}", "--codecs", "hevc", "--metrics", "beauty"), "known are psnr"),
         (("{}", "--codecs", "hevc:colour=1"), "'colour' is not a setting"),
         (("{}", "--codecs", "hevc", "--erase", "much"), "'much' is no share of packets"),
+        (("{}", "--codecs", "hevc", "--erase", "0.1", "--burst", "0"), "mean length of a burst is 0"),
+        (("{}", "--codecs", "hevc", "--packet", "0"), "must have at least 1"),
         (("{}", "--codecs", "hevc", "--judge", "nobody"), "no model 'nobody'"),
         (("{}", "--codecs", "hevc", "--judge", "segmenter-camvid11"), "is of kind segmenter; a judge is needed"),
     ],
@@ -70,6 +72,21 @@ def test_a_mistake_is_one_sentence(pictures, arguments, says):
     assert ran.returncode == 1
     assert says in ran.stderr.decode()
     assert "Traceback" not in ran.stderr.decode()
+
+
+def test_results_say_which_links_files_were_sent_over(pictures, tmp_path):
+    asked = ("--codecs", "hevc,hevc:protect=0.25", "--points", "700B", "--metrics", "psnr", "--erase", "0.2")
+    (tmp_path / "street").mkdir()
+    Image.open(pictures / "street-0.png").save(tmp_path / "street" / "street-0.png")
+    ran = call(tmp_path, "bench", "street", *asked, "--packet", 51, "--burst", 3, "--workers", 1)
+    assert ran.returncode == 0, ran.stderr
+    assert "| 700B packet=51 burst=3 |" in ran.stdout.decode()
+    for name in ("hevc", "hevc-protect=0.25"):
+        measured = json.loads((tmp_path / "bench-out" / f"{name}.json").read_text())
+        assert "Losses: packets of 51 bytes, in bursts of 3 packets on average; each file" in measured["protocol"]
+        links = [(point["point"], point["erase"], point["packet"], point["burst"]) for point in measured["points"]]
+        assert links == [("700B", 0, 16, 1), ("700B packet=51 burst=3 erase=0.2", 0.2, 51, 3)]
+        assert 0 <= measured["points"][1]["detail"]["undecodable"] <= 1
 
 
 def test_compare_writes_a_sheet_or_a_page(pictures, tmp_path):

@@ -12,6 +12,7 @@ from sempic.bench.jobs import Measured, OperatingPoint, encode_picture, measure_
 from sempic.codecs.spec import Spec
 from sempic.errors import InputError
 from sempic.link import protection
+from sempic.link.channel import LOSSLESS, Losses
 from sempic.scene import draw
 
 BARE, SAFE = Spec.parse("hevc"), Spec.parse("hevc:protect=0.25")
@@ -36,12 +37,21 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[results.Result
 
 def test_each_point_is_sent_over_each_link_and_once_without_losses():
     assert [point.text for point in POINTS] == ["700B", "700B erase=0.05", "700B erase=0.3"]
-    assert [point.erase for point in POINTS] == [0, 0.05, 0.3]
+    assert [point.losses.erase for point in POINTS] == [0, 0.05, 0.3]
     assert {point.target.size for point in POINTS} == {700}
     assert OperatingPoint.parse_all("q5") == [OperatingPoint.parse("q5")]
     for wrong in ("much", "0.1,2", "-0.1"):
         with pytest.raises(InputError, match=r"no share|from 0 to 1"):
             OperatingPoint.parse_all("700B", wrong)
+
+
+def test_a_point_says_over_which_link_it_went():
+    points = OperatingPoint.parse_all("700B", "0,0.1", packet=51, burst=3)
+    assert [point.text for point in points] == ["700B", "700B packet=51 burst=3 erase=0.1"]
+    assert [point.losses for point in points] == [LOSSLESS, Losses(0.1, 51, 3)]
+    for packet, burst in ((0, 1), (16, 0), (16, 1.05)):
+        with pytest.raises(InputError, match=r"at least 1|from 1|too short"):
+            OperatingPoint.parse_all("700B", "0.1", packet, burst)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +79,7 @@ def test_protection_counts_in_the_size():
 
 def measure(frame: datasets.Frame, point: OperatingPoint) -> Measured:
     data = encode_picture(frame.image, BARE, point).data
-    return measure_picture(frame, data, BARE, ["psnr"], point.erase)
+    return measure_picture(frame, data, BARE, ["psnr"], point.losses)
 
 
 def test_what_arrives_is_what_is_measured():
@@ -96,7 +106,7 @@ def test_protection_pays_where_packets_are_lost(found):
         assert [point.erase for point in result.points] == [0, 0.05, 0.3]
         assert len({point.bpp for point in result.points}) == 1
         assert [point.point for point in result.lossless.points] == ["700B"]
-    assert "each file is sent 5 times" in bare.protocol
+    assert "Losses: packets of 16 bytes, independently; each file is sent 5 times" in bare.protocol
     clean, few, many = (point.metrics["psnr"] for point in safe.points)
     assert bare.points[0].metrics["psnr"] >= clean >= few > many
     assert few > bare.points[1].metrics["psnr"]

@@ -19,7 +19,7 @@ from sempic.codecs.protected import ProtectedWriter
 from sempic.codecs.spec import Spec
 from sempic.errors import BudgetError, InputError, StreamError
 from sempic.link import protection
-from sempic.link.channel import check_probability, transmit
+from sempic.link.channel import LOSSLESS, PACKET, Losses, transmit
 from sempic.rate import Target
 
 Arrays = dict[str, NDArray[Any]]
@@ -37,36 +37,47 @@ class OperatingPoint:
 
     text: the point's name in results and in the names of files.
     target: the quality or the size.
-    erase: the probability (0 to 1) with which the link loses a packet.
+    losses: which packets the link loses.
     """
 
     text: str
     target: Target
-    erase: float = 0.0
+    losses: Losses = LOSSLESS
 
     @classmethod
     def parse(cls, text: str) -> OperatingPoint:
         """Read "0.05" (bpp), "600B" or "1kB" (bytes) or "q30" (quality); raise `InputError` for anything else."""
         return cls(text.strip(), Target.parse(text))
 
-    def over(self, erase: float) -> OperatingPoint:
-        """Return the same point behind a link that loses packets with a probability."""
-        return replace(self, text=f"{self.text} erase={erase:g}", erase=erase) if erase else self
+    def over(self, losses: Losses) -> OperatingPoint:
+        """Return the same point behind a link; its name has what differs from `LOSSLESS`."""
+        if not losses.erase:
+            return self
+        packet = f" packet={losses.packet}" if losses.packet != PACKET else ""
+        burst = f" burst={losses.burst:g}" if losses.burst > 1 else ""
+        return replace(self, text=f"{self.text}{packet}{burst} erase={losses.erase:g}", losses=losses)
 
     @staticmethod
-    def parse_all(points: str, losses: str = "") -> list[OperatingPoint]:
+    def parse_all(points: str, erase: str = "", packet: int = PACKET, burst: float = 1.0) -> list[OperatingPoint]:
         """Return points ("0.05,q30"), each without losses and at each of the probabilities of a loss ("0.02,0.1").
 
-        Raises `InputError` for a point that makes no sense, and for a loss that is no number from 0 to 1.
+        Args:
+            points: what is asked for, with commas.
+            erase: the probabilities of a packet's loss, with commas.
+            packet: the bytes of a packet.
+            burst: how many packets in a row are lost on average, as in `Losses`.
+
+        Raises:
+            InputError: a point makes no sense, a loss is no number from 0 to 1, or no link can have such losses.
         """
-        erased = [0.0]
-        for text in filter(None, losses.split(",")):
+        links = [Losses(0.0, packet, burst)]
+        for text in filter(None, erase.split(",")):
             try:
-                erased.append(check_probability(float(text), "packet's loss"))
+                links.append(Losses(float(text), packet, burst))
             except ValueError:
                 raise InputError(f"'{text}' is no share of packets; write 0.1 for a tenth.") from None
         asked = [OperatingPoint.parse(text) for text in points.split(",")]
-        return [point.over(erase) for point in asked for erase in dict.fromkeys(erased)]
+        return [point.over(losses) for point in asked for losses in dict.fromkeys(links)]
 
 
 @dataclass(frozen=True)
@@ -141,7 +152,12 @@ def write_stream(writer: Writer, target: Target) -> Encoded:
 
 
 def measure_picture(
-    frame: datasets.Frame, data: bytes, spec: Spec, names: Sequence[str], erase: float = 0.0, judged_by: str = ""
+    frame: datasets.Frame,
+    data: bytes,
+    spec: Spec,
+    names: Sequence[str],
+    losses: Losses = LOSSLESS,
+    judged_by: str = "",
 ) -> Measured:
     """Decode a stream in this process and measure the decoded picture.
 
@@ -150,11 +166,13 @@ def measure_picture(
         data: the stream.
         spec: which codec decodes, with which options.
         names: the metrics.
-        erase: the probability with which packets are lost; where it is above 0, the stream is sent several times.
+        losses: which packets are lost; where any can be, the stream is sent several times.
         judged_by: the judge, as in `judge.using`.
     """
     with judge.using(judged_by):
-        return _measure_losses(frame, data, spec, names, erase) if erase else _measure_decoded(frame, data, spec, names)
+        if losses.erase:
+            return _measure_losses(frame, data, spec, names, losses)
+        return _measure_decoded(frame, data, spec, names)
 
 
 def _measure_decoded(frame: datasets.Frame, data: bytes, spec: Spec, names: Sequence[str]) -> Measured:
@@ -169,7 +187,7 @@ def _measure_decoded(frame: datasets.Frame, data: bytes, spec: Spec, names: Sequ
     return Measured(_png(decoded.image), [collected], numbers)
 
 
-def _measure_losses(frame: datasets.Frame, data: bytes, spec: Spec, names: Sequence[str], erase: float) -> Measured:
+def _measure_losses(frame: datasets.Frame, data: bytes, spec: Spec, names: Sequence[str], losses: Losses) -> Measured:
     """Send a stream several times, decode what arrives and measure it; a grey picture where nothing can be decoded.
 
     The lost packets depend on the picture's name: they are the same for all codecs, others for each picture.
@@ -181,7 +199,8 @@ def _measure_losses(frame: datasets.Frame, data: bytes, spec: Spec, names: Seque
 
     received = []
     for number in range(TRANSMISSIONS):
-        link = transmit(data, erase, seed=crc32(frame.name.encode()) * TRANSMISSIONS + number)
+        seed = crc32(frame.name.encode()) * TRANSMISSIONS + number
+        link = transmit(data, losses.erase, seed=seed, packet=losses.packet, burst=losses.burst)
         try:
             stream = protection.read(link.data)
             sections = stream.sections

@@ -25,7 +25,7 @@ def png(results: Sequence[Result], metric: str) -> bytes | None:
     for result in results:
         place = names.index(result.codec)
         colour, marker = curves.COLOURS[place % len(curves.COLOURS)], curves.MARKERS[place % len(curves.MARKERS)]
-        for points in tables.behind_links(result).values():
+        for asked, points in tables.behind_links(result).items():
             spots = [(point.erase, point.metrics[metric]) for point in points if metric in point.metrics]
             axes.plot(
                 *zip(*spots, strict=True),
@@ -34,7 +34,7 @@ def png(results: Sequence[Result], metric: str) -> bytes | None:
                 markersize=5,
                 linewidth=1.6,
                 linestyle="solid" if PROTECT in result.settings else "dashed",
-                label=f"{result.label}, {points[0].bpp:.3f} bpp",
+                label=", ".join(filter(None, (result.label, f"{points[0].bpp:.3f} bpp", asked.partition(" ")[2]))),
             )
     shares = sorted({point.erase for result in results for point in result.points})
     axes.set_xticks(shares, [f"{100 * share:g}" for share in shares])

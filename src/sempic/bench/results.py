@@ -11,6 +11,7 @@ from typing import Any
 
 from sempic.errors import InputError
 from sempic.files import whole_file
+from sempic.link.channel import PACKET
 
 SCHEMA = 1
 
@@ -42,8 +43,9 @@ class Point:
 
     `metrics` are means over pictures, except those that exist for a set only (mIoU, Fréchet distance); NaN where no
     picture has a value. `iou` is the judge's IoU of each class, and `detail` what the streams reveal, on average.
-    `erase` is the probability with which packets were lost; metrics are then means over all times that the files were
-    sent, too, and `detail` has the share of these that were `undecodable`.
+    `erase` is the probability with which packets of `packet` bytes were lost, in bursts of `burst` packets on average
+    (1: independently); metrics are then means over all times that the files were sent, too, and `detail` has the share
+    of these that were `undecodable`.
     """
 
     point: str
@@ -53,6 +55,8 @@ class Point:
     detail: dict[str, float] = field(default_factory=dict)
     rows: tuple[Row, ...] = ()
     erase: float = 0.0
+    packet: int = PACKET
+    burst: float = 1.0
 
 
 @dataclass(frozen=True)

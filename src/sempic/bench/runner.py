@@ -35,7 +35,6 @@ from sempic.bench.store import ORIGINALS, Store
 from sempic.codecs.spec import Spec
 from sempic.errors import InputError, ModelError, SempicError
 from sempic.link import protection
-from sempic.link.channel import PACKET
 from sempic.pool import pools
 from sempic.rate import Target
 
@@ -127,7 +126,7 @@ def run(
                         assert job.coded is not None, "originals are not encoded"
                         spec, point = job.coded
                         store.keep_stream(job.place, found.data)
-                        task = job.frame, found.data, spec, names, point.erase, judge
+                        task = job.frame, found.data, spec, names, point.losses, judge
                         pending[decoders.submit(measure_picture, *task)] = replace(job, encoded=found)
                     else:
                         store.keep(job.place, job.frame, job.encoded, found)
@@ -156,7 +155,7 @@ def run(
         raise InputError(f"None of the pictures could be used; the first one: {next(iter(unread.values()))}")
     timed = spread([picture for picture in pictures if picture.name not in unread], timing.PICTURES)
     images = [picture.read().image for picture in timed]
-    arrived = [point for point in points if not point.erase]
+    arrived = [point for point in points if not point.losses.erase]
     timings = {}
     for spec in specs:
         timings[spec.label] = store.timing(spec, arrived, images)
@@ -164,7 +163,7 @@ def run(
         progress(done, total)
     about = {
         "data": data,
-        "protocol": _protocol(len(images), any(point.erase for point in points)),
+        "protocol": _protocol(len(images), points),
         "hardware": timing.hardware(),
         "versions": _versions(),
         "unread": unread,
@@ -202,16 +201,16 @@ def _tools(spec: Spec) -> str:
     return json.dumps([__version__, spec.label, f"{stream.header.fingerprint:04x}", segmenter])
 
 
-def _protocol(timed: int, has_losses: bool) -> str:
+def _protocol(timed: int, points: Sequence[OperatingPoint]) -> str:
     text = (
         "Each picture is encoded to a file and decoded from it in another process; bpp from whole files; segmaps "
         "predicted by the encoder; the judge takes no part in training; mIoU pooled over all pixels, void ignored. "
         f"Times: medians over {timed} of the pictures with the networks loaded, on all cores with nothing beside, in a "
         "process that encodes and another that decodes, both of one codec alone."
     )
-    if has_losses:
+    if links := "; ".join(dict.fromkeys(point.losses.said for point in points if point.losses.erase)):
         text += (
-            f" Losses: packets of {PACKET} bytes, independently; each file is sent {TRANSMISSIONS} times, and what "
+            f" Losses: {links}; each file is sent {TRANSMISSIONS} times, and what "
             "cannot be decoded is measured as a grey picture."
         )
     return text

@@ -19,6 +19,7 @@ from sempic.bench.jobs import Encoded, Measured, OperatingPoint
 from sempic.bench.results import Point, Result, Row, Timing
 from sempic.codecs.spec import Spec
 from sempic.files import whole_file
+from sempic.link.channel import Losses
 from sempic.taxonomy import Taxonomy
 
 ORIGINALS = "originals"
@@ -114,11 +115,11 @@ class Store:
             pictures: the names of the pictures, all of which are finished.
             about: the other fields of the result.
         """
-        found: list[Point] = []
+        found = dict[tuple[Losses, tuple[int, ...]], Point]()
         for asked in points:
             point = self._point(spec, asked, pictures)
-            if point.rows and all((point.erase, _sizes(point)) != (other.erase, _sizes(other)) for other in found):
-                found.append(point)
+            if point.rows:
+                found.setdefault((asked.losses, tuple(row.bytes for row in point.rows)), point)
         confusions = self._arrays([Path(ORIGINALS) / name for name in pictures]).get("miou", [])
         ceiling = {"miou": _rounded(metrics.METRICS["miou"].reduce(confusions))} if confusions else {}
         return Result(
@@ -127,7 +128,7 @@ class Store:
             settings=spec.given,
             pictures=len(pictures),
             ceiling=ceiling | self._iou(confusions),
-            points=tuple(found),
+            points=tuple(found.values()),
             judge=self.judge,
             taxonomy=self.taxonomy.to_json() if self.taxonomy else {},
             **about,
@@ -150,7 +151,9 @@ class Store:
             self._iou(collected.get("miou", [])),
             {name: _rounded(float(np.mean([d[name] for d in details if name in d]))) for name in names},
             rows,
-            asked.erase,
+            asked.losses.erase,
+            asked.losses.packet,
+            asked.losses.burst,
         )
 
     def _arrays(self, places: Sequence[Path]) -> dict[str, list[NDArray[Any]]]:
@@ -191,10 +194,6 @@ def _row(frame: datasets.Frame, encoded: Encoded, measured: Measured) -> Row:
         encoded.above,
         metrics={name: _rounded(value) for name, value in values.items()},
     )
-
-
-def _sizes(point: Point) -> list[int]:
-    return [row.bytes for row in point.rows]
 
 
 def _rounded(value: float) -> float:

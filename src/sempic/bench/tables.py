@@ -11,6 +11,7 @@ from sempic.bench.base import Metric
 from sempic.bench.metrics import METRICS
 from sempic.bench.results import Point, Result
 from sempic.errors import InputError
+from sempic.link.channel import PACKET
 
 NONE = "–"
 """What stands where there is no number."""
@@ -209,19 +210,21 @@ def losses(results: Sequence[Result]) -> Table | None:
             if shares := ", ".join(f"{part:.0%} at {erase:.0%}" for erase, part in lost if part):
                 undecodable.append(f"{result.label} at {asked}: nothing could be decoded of {shares} lost.")
     explained = (
-        f"{heading(metric)} where each packet is lost with a probability; in brackets, the share of what it is without "
-        "losses. Rates count all bytes, those of protection too."
+        f"{heading(metric)} where packets are lost with a probability; in brackets, the share of what it is without "
+        "losses. Rates count all bytes, those of protection too. Where nothing else is asked for, packets have "
+        f"{PACKET} bytes and are lost independently."
     )
     head = ("codec", "asked for", "bpp", *(f"{erase:.0%} lost" for erase in erased))
     return Table("Lost packets", explained, head, tuple(rows), tuple(undecodable))
 
 
 def behind_links(result: Result) -> dict[str, list[Point]]:
-    """Return for each point that was asked for the same one at all shares of lost packets, rising."""
+    """Return for each point that was asked for the same one at all shares of lost packets, rising; its name ("0.05
+    packet=51 burst=3") has what differs from small packets that are lost independently."""
     found: dict[str, list[Point]] = {}
     for point in sorted(result.points, key=lambda point: point.erase):
         found.setdefault(point.point.partition(" ")[0], []).append(point)
-    return found
+    return {points[-1].point.partition(" erase=")[0]: points for points in found.values()}
 
 
 def times(results: Sequence[Result]) -> Table | None:

@@ -30,7 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "color": False},
 )
 for _command in (
-    code.encode, code.decode, code.inspect, code.channel, code.compare,
+    code.encode, code.decode, code.inspect, narrow.channel, code.compare,
     narrow.packets, narrow.join,
     look.codecs, look.models, look.demo, look.studio,
     measure.bench, measure.report,

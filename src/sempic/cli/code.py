@@ -1,4 +1,4 @@
-"""Pictures and streams: encode, decode, inspect, channel, compare."""
+"""Pictures and streams: encode, decode, inspect, compare."""
 
 from __future__ import annotations
 
@@ -37,7 +37,6 @@ from sempic.errors import InputError
 from sempic.files import saved
 from sempic.labels import labels_png
 from sempic.link import presets
-from sempic.link.channel import PACKET, transmit
 from sempic.provenance import shares, summary
 
 
@@ -278,34 +277,6 @@ def inspect(
     if airtime:
         common.line(str(airtime))
     common.warn(info.warnings)
-
-
-def channel(
-    source: Stream,
-    output: Annotated[str, typer.Option("--output", "-o", metavar="OUT.smp", help="What arrives; - is stdout.")],
-    erase: Annotated[float, typer.Option(metavar="P", help="The probability that a packet is lost.")] = 0.0,
-    bit_errors: Annotated[float, typer.Option(metavar="P", help="The probability that a bit arrives wrong.")] = 0.0,
-    seed: Annotated[int, typer.Option(metavar="N", help="The same seed loses the same packets.")] = 0,
-    packet: Annotated[int, typer.Option(metavar="N", help="Bytes per packet.")] = PACKET,
-    force: Force = False,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-) -> None:
-    """Send a stream over a simulated link that loses packets and flips bits.
-
-    A lost packet leaves zeros in its place, as at a receiver that misses its number.
-
-    \b
-    Examples:
-      sempic channel street.smp -o received.smp --erase 0.1 --seed 1
-      sempic channel street.smp -o received.smp --bit-errors 1e-4 --packet 64
-    """
-    output = common.output_name(source, output, ".smp", force)
-    received = transmit(common.read(source), erase, bit_errors, seed, packet)
-    common.write(output, received.data, force)
-    report = {"output": output, "packets": received.packets, "lost": received.lost, "flips": received.flips}
-    text = f"{output}: {received.lost} of {received.packets} packets lost, {received.flips} bits flipped"
-    common.report(report, text, as_json, output, quiet)
 
 
 def compare(

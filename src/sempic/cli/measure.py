@@ -13,6 +13,7 @@ import typer
 from sempic.cli import common
 from sempic.cli.common import Quiet, Ray, Workers
 from sempic.codecs.spec import parse_all
+from sempic.link.channel import PACKET
 
 
 def bench(
@@ -26,6 +27,10 @@ def bench(
     erase: Annotated[
         str | None, typer.Option(metavar="P,Q", help="Send each file over links that lose such shares of packets, too.")
     ] = None,
+    packet: Annotated[int, typer.Option(metavar="N", help="Bytes per packet of these links.")] = PACKET,
+    burst: Annotated[
+        float, typer.Option(metavar="N", help="Mean length of their bursts of losses, in packets; 1: independent.")
+    ] = 1.0,
     metrics: Annotated[str | None, typer.Option(metavar="M,N", help="All there are, if left out.")] = None,
     limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="N pictures, evenly spread over DATA.")] = None,
     judge: Annotated[str, typer.Option(metavar="MODEL", help="The judge, in whose classes labels are read.")] = "",
@@ -47,6 +52,7 @@ def bench(
       sempic bench photos/ --codecs sqgan,av1 --points 600B,1200B --limit 24
       sempic bench camvid:test --codecs spic,spic:scale=6+steps=4 --points 0.05
       sempic bench camvid:test --codecs sqgan,sqgan:protect=0.25,jpeg --points 0.05 --erase 0.02,0.1 --metrics miou
+      sempic bench photos/ --codecs sqgan:protect=0.25 --points 900B --erase 0.1 --packet 51 --burst 3
       sempic bench streets/ --judge models/my-judge --codecs sqgan,hevc --points 0.03
     """
     from sempic import datasets
@@ -57,7 +63,7 @@ def bench(
     from sempic.bench.jobs import OperatingPoint
 
     specs = parse_all(codecs)
-    chosen = OperatingPoint.parse_all(points, erase or "")
+    chosen = OperatingPoint.parse_all(points, erase or "", packet, burst)
     wanted = measures.chosen(metrics)
     with judges.using(judge):
         missing = {metric.name: why for metric in wanted if (why := metric.unavailable())}

@@ -1,4 +1,4 @@
-"""Pictures over a narrow link: packets, join."""
+"""Pictures over a narrow link: packets, join; and over a simulated one: channel."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import typer
 from sempic import api
 from sempic import narrow as link_api
 from sempic.cli import common
-from sempic.cli.common import AsJson, Classes, CodecName, Force, Keep, LinkName, ModelName, Quiet, Segmenter
+from sempic.cli.common import AsJson, Classes, CodecName, Force, Keep, LinkName, ModelName, Quiet, Segmenter, Stream
 from sempic.errors import InputError, StreamError
 from sempic.files import saved
 from sempic.link import presets, protection
+from sempic.link.channel import PACKET, transmit
 from sempic.link.packets import IDS, MAX_COUNT, MAX_SIZE, numbered
 
 _STREAM = ".smp"
@@ -174,3 +175,35 @@ def _again(lacking: int, missing: tuple[int, ...]) -> str:
         return "nothing has to be sent again"
     numbers = ", ".join(map(str, missing))
     return f"send again: {numbers}" if lacking == len(missing) else f"send again any {lacking} of: {numbers}"
+
+
+def channel(
+    source: Stream,
+    output: Annotated[str, typer.Option("--output", "-o", metavar="OUT.smp", help="What arrives; - is stdout.")],
+    erase: Annotated[float, typer.Option(metavar="P", help="The probability that a packet is lost.")] = 0.0,
+    bit_errors: Annotated[float, typer.Option(metavar="P", help="The probability that a bit arrives wrong.")] = 0.0,
+    seed: Annotated[int, typer.Option(metavar="N", help="The same seed loses the same packets.")] = 0,
+    packet: Annotated[int, typer.Option(metavar="N", help="Bytes per packet.")] = PACKET,
+    burst: Annotated[
+        float, typer.Option(metavar="N", help="Mean length of a burst of losses, in packets; 1: independent losses.")
+    ] = 1.0,
+    force: Force = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Send a stream over a simulated link that loses packets and flips bits.
+
+    A lost packet leaves zeros in its place, as at a receiver that misses its number.
+
+    \b
+    Examples:
+      sempic channel street.smp -o received.smp --erase 0.1 --seed 1
+      sempic channel street.smp -o received.smp --bit-errors 1e-4 --packet 64
+      sempic channel street.smp -o received.smp --erase 0.1 --packet 51 --burst 3
+    """
+    output = common.output_name(source, output, ".smp", force)
+    received = transmit(common.read(source), erase, bit_errors, seed, packet, burst)
+    common.write(output, received.data, force)
+    report = {"output": output, "packets": received.packets, "lost": received.lost, "flips": received.flips}
+    text = f"{output}: {received.lost} of {received.packets} packets lost, {received.flips} bits flipped"
+    common.report(report, text, as_json, output, quiet)

@@ -215,7 +215,7 @@ def test_lambdas_rise_for_rates_that_take_too_many_bits(number):
     assert change[0] > change[3] > 0
     assert change[1] == 0
     assert change[2] < 0
-    for _ in range(2500):
+    for _ in range(4000):
         LayeredRecipe._update_lambdas(made, bits, rate, targets, number, Accelerator(cpu=True))
     low, high = np.log(layered.LAMBDA_RANGE)
     assert made.adversaries.log_lambdas[number].tolist() == pytest.approx([high, -7, low, high], abs=1e-4)
